@@ -1,0 +1,38 @@
+// Every limit of the native side, with its unit and its reason. The TypeScript parser has its own table.
+#pragma once
+
+#include <cstdint>
+
+namespace hypura {
+
+// One read is at most this long: at 4 MiB a single request in flight already reaches the drive's bandwidth, and a
+// cancelled request is over soon.
+inline constexpr uint32_t kReadBytesMax = 4u << 20;
+// Slots and buffers handed to direct I/O begin and end on multiples of this; every file system seen asks for less.
+inline constexpr uint32_t kDirectAlignmentBytes = 4096;
+// Arena base and size: one transparent huge page.
+inline constexpr uint64_t kHugePageBytes = 2u << 20;
+// Reads in the kernel at once. 1 to 4 MiB at depth 4 to 8 saturates the drives measured.
+inline constexpr uint32_t kIoDepthDefault = 8;
+inline constexpr uint32_t kIoDepthMax = 64;
+// Retries of a failed read, after 1, 10 and 100 ms.
+inline constexpr uint32_t kReadRetriesMax = 3;
+// Extents of one block: gate, up and down of an expert, with one to spare.
+inline constexpr uint32_t kExtentsPerBlockMax = 4;
+// Rows of the token embedding that are read together; 32 rows of any GGUF type are a multiple of 32 bytes.
+inline constexpr uint32_t kRowsPerRowBand = 32;
+// Positions of one KV page, and of one attention chunk (merge order is part of the recipe).
+inline constexpr uint32_t kPositionsPerPage = 256;
+// Positions of one prefill sweep.
+inline constexpr uint32_t kBatchPositionsMax = 512;
+inline constexpr uint32_t kLayersMax = 4096;
+inline constexpr uint32_t kExpertsMax = 65535;
+inline constexpr uint32_t kThreadsMax = 256;
+inline constexpr uint32_t kFilesMax = 1024;
+inline constexpr uint32_t kBlocksMax = 1u << 24;
+// Undelivered event records; the newest are dropped and counted beyond it.
+inline constexpr uint32_t kEventRingRecords = 65536;
+// Tokens a sequence may be ahead of its reader before it pauses.
+inline constexpr uint32_t kPendingTokensMax = 4096;
+
+}  // namespace hypura

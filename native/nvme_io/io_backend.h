@@ -1,0 +1,75 @@
+// The one door to the drive: submit reads, reap completions. A fake one (fault_io.h) comes for free.
+//
+// A backend moves bytes and knows nothing of blocks, retries or priorities: short reads and errors are reported as they
+// are, and scheduler/io_thread.h decides what follows. Destination memory stays the caller's and must stay valid until
+// the completion came back, also after a cancel: the kernel may write into it until then.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/base/status.h"
+
+namespace hypura::nvme_io {
+
+// One request: `bytes` bytes at `offset_bytes` of `fd` into `into`. For a direct descriptor all three are multiples of
+// the file's alignment (model_file.h). bytes <= kReadBytesMax.
+struct Read {
+  uint64_t tag = 0;  // handed back as it is
+  int fd = -1;
+  uint32_t bytes = 0;
+  uint64_t offset_bytes = 0;
+  std::byte* into = nullptr;
+};
+
+// result: bytes read (possibly fewer than asked, 0 at the end of the file) or -errno.
+struct ReadDone {
+  uint64_t tag = 0;
+  int32_t result = 0;
+};
+
+struct Capabilities {
+  const char* name = "";      // "uring", "pread", "buffered", "fault"
+  bool direct = false;        // reads bypass the page cache (where the file system allows it)
+  uint32_t depth_max = 1;     // reads that can be outstanding at once
+};
+
+class IoBackend {
+ public:
+  virtual ~IoBackend() = default;  // waits for outstanding reads
+  virtual Capabilities capabilities() const = 0;
+  // Takes reads from the front; returns how many (fewer when `depth_max` are outstanding). Never blocks on the drive.
+  // A read that cannot be submitted is reported through reap() with its -errno. I/O thread only.
+  virtual uint32_t submit(std::span<const Read> reads) = 0;
+  // Completions into `done`; returns how many. Waits until there is at least one, until `wait` is over, or until wake().
+  // I/O thread only.
+  virtual uint32_t reap(std::span<ReadDone> done, std::chrono::nanoseconds wait) = 0;
+  // Ends a reap() that waits, or the next one. Thread-safe.
+  virtual void wake() = 0;
+};
+
+enum class BackendChoice : uint8_t { kAuto, kUring, kPread, kBuffered };
+
+// What `hypura doctor` prints: every backend, whether it can run here, and why not.
+struct BackendReport {
+  std::string name;
+  bool available = false;
+  std::string reason;  // e.g. "io_uring_setup: Operation not permitted (seccomp or sysctl kernel.io_uring_disabled)"
+};
+
+struct OpenedBackend {
+  std::unique_ptr<IoBackend> backend;
+  std::string reason;  // why this one: "first choice", or what made the better ones fall out
+};
+
+// The registry is a constant array in backends.cpp: first that accepts, bound once. Error: kUnsupported when the asked
+// one cannot run here, with the reason.
+Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth);
+std::vector<BackendReport> probe_backends();
+
+}  // namespace hypura::nvme_io

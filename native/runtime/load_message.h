@@ -1,0 +1,107 @@
+// The Load message: everything TypeScript knows of a model, as plain bytes, checked against the real files here.
+//
+// The second fence (the first is ts/gguf): sizes with overflow checks, every extent inside fstat's size, rows x row bytes
+// == extent length, type known, ids in range, tensors present for every role the spec needs. Nothing native parses GGUF.
+// Format: docs/formats/load.md. All records are little-endian, naturally aligned, copied out before use.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/base/status.h"
+#include "native/model/model_spec.h"
+#include "native/scheduler/block_cache.h"
+#include "native/scheduler/block_table.h"
+
+namespace hypura::nvme_io {
+struct FileIdentity;
+}
+
+namespace hypura::runtime {
+
+inline constexpr uint32_t kLoadMagic = 0x444c5948;  // "HYLD"
+inline constexpr uint32_t kLoadFormat = 1;
+// Raised with every change of a record that crosses the border; ts/native/layout.gen.ts carries the same number.
+inline constexpr uint32_t kAbiVersion = 1;
+
+struct LoadFile {
+  uint64_t size_bytes;
+  int64_t mtime_ns;
+  uint64_t inode;
+  uint64_t device;
+  uint32_t path_offset;  // into the strings section, UTF-8, not terminated
+  uint32_t path_bytes;
+};
+static_assert(sizeof(LoadFile) == 40);
+
+// The itemised budget: region sizes that the planner summed. Their sum must not exceed budget_bytes.
+struct LoadBudget {
+  uint64_t budget_bytes;
+  uint64_t trunk_bytes;
+  uint64_t pinned_bytes;
+  uint64_t ring_bytes;
+  uint64_t pool_slot_bytes;
+  uint64_t row_slot_bytes;
+  uint64_t kv_bytes;       // n_sequences x pages of n_ctx x bytes of a page (model/kv_cache.h)
+  uint64_t scratch_bytes;  // model/scratch.h
+  uint32_t pool_slots;
+  uint32_t row_slots;
+  uint32_t pin_count;
+  uint32_t n_ctx;            // positions per sequence, a multiple of kPositionsPerPage
+  uint32_t n_sequences;
+  uint32_t batch_positions;  // 1 .. kBatchPositionsMax: positions of one prefill sweep
+  uint32_t logits_rows;      // >= 1: rows of logits that one sweep may report at once
+  uint32_t reserved;         // 0
+};
+static_assert(sizeof(LoadBudget) == 96);
+
+struct LoadHeader {
+  uint32_t magic;
+  uint32_t format;
+  uint32_t abi_version;
+  uint32_t n_files;
+  uint32_t n_models;      // 1
+  uint32_t n_tensors;
+  uint32_t n_blocks;
+  uint32_t n_extents;
+  uint32_t n_pin_order;   // number of kBand blocks
+  uint32_t first_head_band;
+  uint32_t n_inv_freq;    // spec.n_rot / 2
+  uint32_t reserved;      // 0
+  uint64_t files_offset;    // LoadFile[n_files]
+  uint64_t specs_offset;    // ModelSpec[n_models]
+  uint64_t tensors_offset;  // TensorEntry[n_tensors]
+  uint64_t blocks_offset;   // Block[n_blocks]
+  uint64_t extents_offset;  // Extent[n_extents]
+  uint64_t pin_order_offset;  // u32[n_pin_order]
+  uint64_t inv_freq_offset;   // f64[n_inv_freq]: radians per position of each rotated pair
+  uint64_t budget_offset;     // LoadBudget
+  uint64_t strings_offset;
+  uint64_t strings_bytes;
+};
+static_assert(sizeof(LoadHeader) == 128);
+
+struct LoadMessage {
+  struct File {
+    std::string path;
+    uint64_t size_bytes;
+    int64_t mtime_ns;
+    uint64_t inode;
+    uint64_t device;
+  };
+  std::vector<File> files;
+  model::ModelSpec spec;
+  std::vector<model::TensorEntry> tensors;
+  scheduler::BlockTable table;
+  std::vector<double> inv_freq;
+  LoadBudget budget;
+};
+
+// Errors: kBadLoad with the offset of the record that is wrong; kUnsupported for a tensor type without kernels.
+Result<LoadMessage> decode_load(std::span<const std::byte> message);
+
+}  // namespace hypura::runtime

@@ -1,0 +1,164 @@
+/**
+ * The whole surface of the addon: three functions of the module, seven of an engine, seven of a sequence.
+ *
+ * Messages go down as plain bytes that are copied and checked; nothing is shared. Errors are thrown (or reject) as
+ * objects of NativeErrorInfo's shape; ts/engine turns them into HypuraError.
+ */
+
+/** Must agree with hypura::Code in native/base/status.h. */
+export const nativeCodes = [
+  'ok', 'invalid-argument', 'bad-load', 'bad-plan', 'insufficient-memory', 'io', 'model-changed', 'non-finite',
+  'cancelled', 'closed', 'busy', 'context-overflow', 'unsupported', 'internal',
+] as const
+export type NativeCode = (typeof nativeCodes)[number]
+
+/** Own properties of the Error objects that the addon throws. */
+export interface NativeErrorInfo {
+  readonly nativeCode: NativeCode
+  readonly message: string
+  /** 0 when the system had no part in it. */
+  readonly errno: number
+  /** Index into the Load message's files, or -1. */
+  readonly file: number
+  /** Place in that file or in the refused message, or -1. */
+  readonly offset: number
+}
+
+export type IoChoice = 'auto' | 'uring' | 'pread' | 'buffered'
+
+export interface HardwareReport {
+  readonly cpu: { readonly model: string; readonly logicalCores: number; readonly usableCores: number; readonly features: readonly string[] }
+  /** Kernel set in use, and why ("best this CPU runs", "forced by HYPURA_ISA", …). */
+  readonly isa: { readonly name: string; readonly reason: string; readonly runnable: readonly string[] }
+  readonly io: readonly { readonly name: string; readonly available: boolean; readonly reason: string }[]
+  /** Of `path`, when given: can its file system do direct reads, and at which alignment. */
+  readonly direct?: { readonly available: boolean; readonly alignmentBytes: number; readonly reason: string }
+  readonly transparentHugePages: string
+  readonly memlockLimitBytes: number
+}
+
+export interface MeasureOptions {
+  readonly batchPositions: number
+  readonly logitsRows: number
+  readonly threads: number
+  readonly contextLength: number
+  readonly sequences: number
+}
+
+/** Exact sizes of what the engine allocates besides weights. */
+export interface MemoryMeasure {
+  readonly kvBytes: number
+  readonly scratchBytes: number
+}
+
+export interface EngineOptions {
+  /** Compute threads, the token loop included; 0 chooses. */
+  readonly threads: number
+  readonly io: IoChoice
+  /** Reads in flight; 0 chooses. */
+  readonly ioDepth: number
+  /** Fault schedule for tests ("eio:once:17", docs/adding/io-backend.md); empty in production. */
+  readonly faults?: string
+}
+
+export interface NativeBinding {
+  /** Must equal `abiVersion` of layout.gen.ts. */
+  readonly abiVersion: number
+  probe(path?: string): HardwareReport
+  /** `spec`: one ModelSpec record. */
+  measure(spec: ArrayBuffer, options: MeasureOptions): MemoryMeasure
+  /** Checks the message and starts loading on the engine's own thread. Throws for a bad message. */
+  createEngine(load: ArrayBuffer, options: EngineOptions): NativeEngine
+}
+
+export interface EngineFacts {
+  readonly ioBackend: string
+  readonly ioReason: string
+  /** All files are read directly, past the page cache. */
+  readonly direct: boolean
+  readonly directReason: string
+  readonly isa: string
+  readonly threads: number
+  readonly arenaBytes: number
+  readonly hugePageBytes: number
+}
+
+export interface NativeEngine {
+  /** Resolves when weights that stay in memory are there; rejects with the load's error, or 'cancelled' after close(). */
+  opened(): Promise<EngineFacts>
+  /** Validates, copies and publishes; throws 'bad-plan' and keeps the old plan otherwise. Takes effect at the next sweep. */
+  submitPlan(plan: ArrayBuffer): void
+  /** 32-byte event records (docs/formats/events.md) into `into`; returns how many. */
+  drainEvents(into: Uint32Array): number
+  /** Fills `into` by CounterIndex of layout.gen.ts; also while loading. */
+  counters(into: Float64Array): void
+  /** Bytes of whole blocks into V8's memory, one after the other, for executors outside the core. */
+  readBlocks(blocks: Uint32Array, into: ArrayBuffer): Promise<void>
+  createSequence(): NativeSequence
+  /** Cancels what runs, waits for outstanding reads, frees all. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface SamplingOptions {
+  /** 0 is greedy. */
+  readonly temperature: number
+  /** 0: off */
+  readonly topK: number
+  /** 1: off */
+  readonly topP: number
+  /** 0: off */
+  readonly minP: number
+  /** 1: off */
+  readonly repeatPenalty: number
+  /** Window of the three penalties in tokens; 0: off, -1: whole context. */
+  readonly repeatLastN: number
+  readonly frequencyPenalty: number
+  readonly presencePenalty: number
+  /** 0 .. 2^32 - 1 */
+  readonly seed: number
+}
+
+export interface GenerateRequest {
+  /** Appended to the sequence's timeline. At least one. */
+  readonly tokens: Uint32Array
+  /** Tokens to generate; 0 only evaluates `tokens`. */
+  readonly maxTokens: number
+  /** Generation ends after one of these was sampled (it is delivered, with the stop flag). */
+  readonly stopTokens: Uint32Array
+  readonly sampling: SamplingOptions
+  /** 'all': one row of logits for every evaluated position (teacher forcing), delivered by drainLogits. */
+  readonly logits: 'none' | 'all'
+  /** Tokens that may wait for the reader before the sequence pauses; 1 .. 4096. */
+  readonly pendingTokensMax: number
+}
+
+export type SequencePhase = 'idle' | 'queued' | 'prefill' | 'decode' | 'paused' | 'done'
+export type NativeFinishReason = 'stop-token' | 'length' | 'context-full' | 'cancelled' | 'error'
+
+export interface SequenceState {
+  readonly phase: SequencePhase
+  readonly promptProcessed: number
+  readonly promptTotal: number
+  /** Positions in the KV cache. */
+  readonly length: number
+  readonly finishReason: NativeFinishReason | null
+  readonly error: NativeErrorInfo | null
+  /** Nanoseconds of the last request: until its prompt was evaluated, and from then on. */
+  readonly prefillNs: number
+  readonly decodeNs: number
+}
+
+export interface NativeSequence {
+  /** Throws 'busy' while a request runs, 'context-overflow' when tokens do not fit. `onWake`: something can be drained. */
+  start(request: GenerateRequest, onWake: () => void): void
+  /** 16-byte records {token u32, position u32, log-probability f32, flags u32} (flag 1: stop token); returns how many. */
+  drainTokens(into: Uint32Array): number
+  /** Rows of n_vocab floats; returns how many. */
+  drainLogits(into: Float32Array): number
+  state(): SequenceState
+  /** Seen at the next layer and in every wait. */
+  cancel(): void
+  /** Forgets positions from `length` on. Throws 'busy' while a request runs. */
+  truncate(length: number): void
+  close(): Promise<void>
+}
