@@ -1,0 +1,50 @@
+// The numbers an engine reports about itself, as one row of doubles for NativeEngine.counters().
+//
+// Crosses the border by index: append only, never renumber (ts/native/layout.gen.ts is made from the names below).
+// What the process as a whole did (resident bytes, bytes written) is read in TypeScript.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace hypura::runtime {
+
+enum class CounterIndex : uint32_t {
+  kReadBytes,       // since load: bytes that came back from reads, hulls and retried parts included
+  kReads,
+  kRetries,
+  kHits,            // blocks found in memory when first asked for in a sweep
+  kMisses,          // blocks that had to be read for a sweep
+  kHitBytes,
+  kMissBytes,
+  kStallNs,         // time the sweeps waited for bytes
+  kEvictions,
+  kLoadBytes,       // bytes filled by loading so far
+  kLoadBytesTotal,  // what loading will fill
+  kEventsDropped,   // event records lost because nobody drained them
+  kSweeps,
+  kPositions,       // positions evaluated, prompt and generated
+  kTokens,          // tokens sampled
+  kSweepNs,         // time spent in sweeps, stalls included
+  kRequests,        // requests that began
+  kPlanNumber,      // sequence number of the plan in force; 0 is the default plan
+  kBudgetBytes,
+  kArenaBytes,
+  kKvBytes,
+  kScratchBytes,
+  kHugePageBytes,   // of the arena, measured after loading
+  kCount,
+};
+
+inline constexpr uint32_t kCounterCount = static_cast<uint32_t>(CounterIndex::kCount);
+
+using CounterRow = std::array<double, kCounterCount>;
+
+constexpr std::array<const char*, kCounterCount> kCounterNames = {
+    "readBytes", "reads",     "retries",        "hits",          "misses",     "hitBytes",
+    "missBytes", "stallNs",   "evictions",      "loadBytes",     "loadBytesTotal",
+    "eventsDropped", "sweeps", "positions",     "tokens",        "sweepNs",    "requests",
+    "planNumber", "budgetBytes", "arenaBytes",  "kvBytes",       "scratchBytes", "hugePageBytes",
+};
+
+}  // namespace hypura::runtime
