@@ -94,6 +94,6 @@ export interface GgufModel {
 }
 
 // Entry points, in parse.ts:
-//   openGguf(path: string): Promise<GgufModel>     first part of a split model is enough; all parts are found, checked and counted
+//   openGguf(path: string): Promise<GgufModel>     any part of a split model is enough; all parts are found, checked and counted
 // and in quant-types.ts:
 //   quantTypes: ReadonlyMap<number, { name, blockWeights, blockBytes }>     every type known by size
