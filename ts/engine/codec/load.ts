@@ -1,0 +1,111 @@
+/**
+ * Encodes the Load message: what the native side is told of a model, once. Format: docs/formats/load.md.
+ *
+ * Native checks every byte again (native/runtime/load_message.cpp); nothing is checked here that the manifest proved.
+ */
+import type { GgufFileInfo } from '../../gguf/types.js'
+import { noLayer } from '../../manifest/block-builder.js'
+import type { BlockManifest } from '../../manifest/block-manifest.js'
+import type { ModelSpec } from '../../manifest/model-spec.js'
+import { abiVersion, activation, gating, loadFormat, loadMagic, qkNorm, ropeKind, tensorRole } from '../../native/layout.gen.js'
+import type { RegionSizes } from '../../prefetch/region-sizes.js'
+import { recordBytes, SectionPlan, writeRecord, type RecordName } from './records.js'
+
+/**
+ * The whole message.
+ * @param files in the order that the manifest's extents name them
+ */
+export function encodeLoad(manifest: BlockManifest, spec: ModelSpec, files: readonly GgufFileInfo[], budget: RegionSizes): ArrayBuffer {
+  const { tensors, blocks, extents, pinOrder } = manifest
+  const paths = files.map(({ path }) => new TextEncoder().encode(path))
+  const stringsBytes = paths.reduce((sum, path) => sum + path.length, 0)
+
+  const sections = new SectionPlan()
+  const records = (name: RecordName, count: number): number => sections.place(recordBytes(name) * count)
+  const headerAt = records('LoadHeader', 1)
+  const filesAt = records('LoadFile', files.length)
+  const specsAt = records('ModelSpec', 1)
+  const tensorsAt = records('TensorEntry', tensors.length)
+  const blocksAt = records('Block', blocks.count)
+  const extentsAt = records('Extent', extents.count)
+  const pinOrderAt = sections.place(pinOrder.length * 4)
+  const invFreqAt = sections.place(spec.invFreq.length * 8)
+  const budgetAt = records('LoadBudget', 1)
+  const stringsAt = sections.place(stringsBytes)
+  const message = new ArrayBuffer(sections.bytes)
+  const view = new DataView(message)
+
+  writeRecord(view, headerAt, 'LoadHeader', {
+    magic: loadMagic, format: loadFormat, abiVersion,
+    nFiles: files.length, nModels: 1, nTensors: tensors.length, nBlocks: blocks.count, nExtents: extents.count,
+    nPinOrder: pinOrder.length, firstHeadBand: manifest.firstHeadBand, nInvFreq: spec.invFreq.length,
+    filesOffset: filesAt, specsOffset: specsAt, tensorsOffset: tensorsAt, blocksOffset: blocksAt, extentsOffset: extentsAt,
+    pinOrderOffset: pinOrderAt, invFreqOffset: invFreqAt, budgetOffset: budgetAt, stringsOffset: stringsAt, stringsBytes,
+  })
+  writeFiles(view, filesAt, stringsAt, files, paths)
+  writeSpec(view, specsAt, spec)
+  writeTensors(view, tensorsAt, manifest)
+  writeBlocks(view, blocksAt, manifest)
+  writeExtents(view, extentsAt, manifest)
+  pinOrder.forEach((band, i) => view.setUint32(pinOrderAt + i * 4, band, true))
+  spec.invFreq.forEach((angle, i) => view.setFloat64(invFreqAt + i * 8, angle, true))
+  writeRecord(view, budgetAt, 'LoadBudget', { ...budget })
+  return message
+}
+
+/** One ModelSpec record, as NativeBinding.measure takes it. */
+export function encodeSpec(spec: ModelSpec): ArrayBuffer {
+  const record = new ArrayBuffer(recordBytes('ModelSpec'))
+  writeSpec(new DataView(record), 0, spec)
+  return record
+}
+
+function writeSpec(view: DataView, at: number, spec: ModelSpec): void {
+  const { invFreq, contextTrain, ...numbers } = spec
+  writeRecord(view, at, 'ModelSpec', {
+    ...numbers,
+    rope: ropeKind[spec.rope],
+    qkNorm: qkNorm[spec.qkNorm],
+    activation: activation[spec.activation],
+    gating: gating[spec.gating],
+    gatingNormalised: Number(spec.gatingNormalised),
+  })
+}
+
+function writeFiles(view: DataView, at: number, stringsAt: number, files: readonly GgufFileInfo[], paths: readonly Uint8Array[]): void {
+  let pathOffset = 0
+  files.forEach(({ sizeBytes, mtimeNs, inode, device }, i) => {
+    const path = paths[i]!
+    writeRecord(view, at + i * recordBytes('LoadFile'), 'LoadFile', {
+      sizeBytes, mtimeNs, inode, device, pathOffset, pathBytes: path.length,
+    })
+    new Uint8Array(view.buffer).set(path, stringsAt + pathOffset)
+    pathOffset += path.length
+  })
+}
+
+function writeTensors(view: DataView, at: number, { tensors }: BlockManifest): void {
+  tensors.forEach(({ role, layer, type, rows, cols, firstBlock, blockCount }, i) => {
+    writeRecord(view, at + i * recordBytes('TensorEntry'), 'TensorEntry', {
+      role: tensorRole[role], layer: layer ?? noLayer, type, nRows: rows, nCols: cols, firstBlock, nBlocks: blockCount,
+    })
+  })
+}
+
+function writeBlocks(view: DataView, at: number, { blocks }: BlockManifest): void {
+  for (let id = 0; id < blocks.count; id++) {
+    writeRecord(view, at + id * recordBytes('Block'), 'Block', {
+      tensor: blocks.tensor[id]!, layer: blocks.layer[id]!, expert: blocks.expert[id]!, kind: blocks.kind[id]!,
+      nExtents: blocks.extentCount[id]!, firstExtent: blocks.firstExtent[id]!,
+      rowBegin: blocks.rowBegin[id]!, rowCount: blocks.rowCount[id]!,
+    })
+  }
+}
+
+function writeExtents(view: DataView, at: number, { extents }: BlockManifest): void {
+  for (let i = 0; i < extents.count; i++) {
+    writeRecord(view, at + i * recordBytes('Extent'), 'Extent', {
+      file: extents.file[i]!, type: extents.type[i]!, offsetBytes: extents.offset[i]!, sizeBytes: extents.bytes[i]!,
+    })
+  }
+}
