@@ -46,7 +46,7 @@ class KvCache {
 
  private:
   KvCache() = default;
-  std::byte* page(uint32_t sequence, uint32_t layer, uint32_t position) const;
+  uint16_t* page(uint32_t sequence, uint32_t layer, uint32_t position);
 
   uint32_t n_ctx_ = 0;
   uint32_t n_layer_ = 0;
@@ -54,7 +54,7 @@ class KvCache {
   uint32_t head_dim_k_ = 0;
   uint32_t head_dim_v_ = 0;
   uint32_t pages_per_layer_ = 0;
-  std::vector<std::byte*> pages_;  // [n_sequences][n_layer][pages_per_layer]
+  std::vector<const void*> pages_;  // [n_sequences][n_layer][pages_per_layer]
   std::vector<uint32_t> lengths_;  // [n_sequences]
 };
 

@@ -50,6 +50,7 @@ struct Scratch {
   ActivationRows input;            // (P, n_in)
   ActivationRows mid;              // (P, n_mid)
   uint32_t* entries = nullptr;     // (P) entries that want logits; while embedding, entries by token
+  BlockId* blocks = nullptr;       // (max(P, n_expert)) of one request
 
   // Mixture layers only.
   ActivationRows gathered;           // (P, n_embd) inputs of one expert's positions, side by side
@@ -61,9 +62,8 @@ struct Scratch {
   float* weights = nullptr;          // (P, K)
   uint32_t* row_of = nullptr;        // (P, K) row of expert_rows
   uint32_t* entry_of = nullptr;      // (P * K) the inverse: entry of a row
-  uint32_t* first_row = nullptr;     // (n_expert + 1) rows of expert e: first_row[e] .. first_row[e + 1] - 1
+  uint32_t* first_row = nullptr;     // (n_expert + 2) expert e has rows first_row[e] .. first_row[e + 1] - 1
   uint16_t* expert_union = nullptr;  // (n_expert)
-  BlockId* blocks = nullptr;         // (max(P, n_expert)) of one request
 
   // memory: scratch_bytes at least, 64-byte aligned. Error: kInsufficientMemory with both sizes.
   static Result<Scratch> carve(std::span<std::byte> memory, const ModelSpec& spec,
