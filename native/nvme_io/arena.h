@@ -3,6 +3,7 @@
 // Why one: direct reads ran at 3.0-4.1 GB/s into 2 MiB pages and at 1.1-1.3 into 4 KiB ones, whatever the queue depth, and
 // the first touch of a fresh page costs 3-8 us. So the mapping is 2 MiB aligned, asked for huge pages (MADV_HUGEPAGE),
 // kept from children (MADV_DONTFORK) and touched before the first read.
+// Not locked (mlock): ordinary users may lock 8 MiB, and the budget keeps the system from paging anyway.
 // Thread: carve() by one thread during load; afterwards immutable.
 #pragma once
 
@@ -17,7 +18,8 @@ namespace hypura::nvme_io {
 
 class Arena {
  public:
-  // bytes is rounded up to a whole number of 4 KiB pages; the mapping begins on a 2 MiB boundary.
+  // bytes is rounded up to a whole number of 4 KiB pages; the mapping begins on a 2 MiB boundary. It reaches to the next
+  // such boundary, so that its last page can be huge too; nothing is carved there.
   // Error: kInsufficientMemory with the size.
   static Result<Arena> create(uint64_t bytes);
   Arena(Arena&& other) noexcept;
@@ -28,12 +30,15 @@ class Arena {
   // arena is too small, because sizes were summed before it was made.
   Result<std::span<std::byte>> carve(uint64_t bytes, uint64_t alignment_bytes);
 
-  // Writes to every page of the arena, so that none is faulted in later. Stops early when `cancelled` becomes true.
+  // Writes a zero to every page of the arena, so that none is faulted in later; call it before anything is stored.
+  // Stops early when `cancelled` becomes true. Error: kCancelled. Pages that the host must hand out first cost 2 s per
+  // GiB, and a second thread did not help.
   Status touch(const std::atomic<bool>& cancelled);
 
   uint64_t size_bytes() const;
   uint64_t carved_bytes() const;
-  // How much of the arena is backed by huge pages now, from /proc/self/smaps; 0 where the system does not say.
+  // How much of the arena is backed by huge pages now, from /proc/self/smaps; 0 where the system does not say. Walks the
+  // page tables of the whole process: for reports, not for loops.
   uint64_t huge_page_bytes() const;
 
  private:

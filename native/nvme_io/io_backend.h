@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "native/base/check.h"
+#include "native/base/limits.h"
 #include "native/base/status.h"
 
 namespace hypura::nvme_io {
@@ -26,6 +28,14 @@ struct Read {
   uint64_t offset_bytes = 0;
   std::byte* into = nullptr;
 };
+
+// What only a bug of the caller can break. Every backend checks it for each read: a bad descriptor is the machine's
+// doing and comes back as -EBADF, a missing buffer is ours.
+inline void check_read(const Read& read) {
+  CHECK(read.into != nullptr);
+  CHECK(read.bytes > 0 && read.bytes <= kReadBytesMax);
+  CHECK(read.offset_bytes <= static_cast<uint64_t>(INT64_MAX) - read.bytes);
+}
 
 // result: bytes read (possibly fewer than asked, 0 at the end of the file) or -errno.
 struct ReadDone {
@@ -41,10 +51,12 @@ struct Capabilities {
 
 class IoBackend {
  public:
-  virtual ~IoBackend() = default;  // waits for outstanding reads
+  // Waits for outstanding reads; by any thread, once submit() and reap() are over.
+  virtual ~IoBackend() = default;
   virtual Capabilities capabilities() const = 0;
   // Takes reads from the front; returns how many (fewer when `depth_max` are outstanding). Never blocks on the drive.
-  // A read that cannot be submitted is reported through reap() with its -errno. I/O thread only.
+  // Fewer also while the kernel refuses more (EAGAIN, ENOMEM) and others are outstanding: try again after the next reap().
+  // A read that cannot be submitted at all is reported through reap() with its -errno. I/O thread only.
   virtual uint32_t submit(std::span<const Read> reads) = 0;
   // Completions into `done`; returns how many. Waits until there is at least one, until `wait` is over, or until wake().
   // I/O thread only.

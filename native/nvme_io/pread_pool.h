@@ -1,0 +1,26 @@
+// POSIX. Backends "pread" and "buffered": four threads that call pread(2), behind the same door as io_uring.
+//
+// A full fallback where io_uring is forbidden: reads of 4 MiB by 2-4 threads came at the speed of io_uring. "buffered" is
+// the same pool for descriptors that are not direct; it gives the pages back to the system after each read
+// (POSIX_FADV_DONTNEED), so that the weights do not take the memory twice.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "native/nvme_io/io_backend.h"
+
+namespace hypura::nvme_io {
+
+inline constexpr uint32_t kPreadThreads = 4;
+
+enum class PageCache : uint8_t {
+  kBypass,   // descriptors are direct: "pread"
+  kDropped,  // descriptors are buffered: "buffered"
+};
+
+// depth: 1 .. kIoDepthMax; more than kPreadThreads of them wait in a queue. Error: kUnsupported when the system gives no
+// thread.
+Result<std::unique_ptr<IoBackend>> open_pread_pool(uint32_t depth, PageCache page_cache);
+
+}  // namespace hypura::nvme_io
