@@ -1,0 +1,281 @@
+#include "native/runtime/engine.h"
+
+#include <cfenv>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "native/base/limits.h"
+#include "native/runtime/probe.h"
+#include "native/runtime/text.h"
+
+namespace hypura::runtime {
+namespace {
+
+// One read job is copied through memory as a whole.
+constexpr uint64_t kJobBytesMax = 1ull << 30;
+
+Result<EngineOptions> choose_options(EngineOptions options) {
+  if (options.threads == 0) options.threads = default_threads();
+  if (options.threads > kThreadsMax)
+    return Status::error(Code::kInvalidArgument,
+                         text("threads is ", options.threads, ", allowed are 0 to ", kThreadsMax));
+  if (options.io_depth == 0) options.io_depth = kIoDepthDefault;
+  if (options.io_depth > kIoDepthMax)
+    return Status::error(Code::kInvalidArgument,
+                         text("ioDepth is ", options.io_depth, ", allowed are 0 to ", kIoDepthMax));
+  return options;
+}
+
+Result<MemoryMeasure> check_measure(const LoadMessage& message, const EngineOptions& options) {
+  HYPURA_TRY_ASSIGN(const MemoryMeasure needed, measure(message.spec, measure_options(message, options.threads)));
+  const LoadBudget& budget = message.budget;
+  if (budget.kv_bytes < needed.kv_bytes || budget.scratch_bytes < needed.scratch_bytes)
+    return Status::error(Code::kBadLoad,
+                         text("the budget has ", budget.kv_bytes, " bytes for the KV cache and ", budget.scratch_bytes,
+                              " for scratch, ", options.threads, " threads need ", needed.kv_bytes, " and ",
+                              needed.scratch_bytes));
+  return needed;
+}
+
+std::unique_ptr<const scheduler::Plan> default_plan(const LoadMessage& message) {
+  auto plan = std::make_unique<scheduler::Plan>();
+  plan->pin_count = message.budget.pin_count;
+  return plan;
+}
+
+Status closed_status() { return Status::error(Code::kClosed, "the engine was closed"); }
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load, const EngineOptions& options,
+                                               std::function<void()> notify) {
+  HYPURA_TRY_ASSIGN(LoadMessage message, decode_load(load));
+  HYPURA_TRY_ASSIGN(EngineOptions chosen, choose_options(options));
+  HYPURA_TRY_ASSIGN(const MemoryMeasure needed, check_measure(message, chosen));
+  std::unique_ptr<Engine> engine(
+      new Engine(std::move(message), std::move(chosen), needed, std::move(notify)));
+  try {
+    engine->thread_ = std::thread([raw = engine.get()] { raw->main(); });
+  } catch (const std::system_error& error) {
+    return Status::error(Code::kInsufficientMemory, text("the engine's thread could not be started: ", error.what()));
+  }
+  return engine;
+}
+
+Engine::Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure, std::function<void()> notify)
+    : message_(std::move(message)),
+      options_(std::move(options)),
+      measure_(measure),
+      notify_(std::move(notify)),
+      events_(kEventRingRecords),
+      plans_(default_plan(message_)),
+      queue_(std::make_shared<WorkQueue>()) {
+  queue_->running.reserve(message_.budget.n_sequences);
+  queue_->slot_taken.resize(message_.budget.n_sequences);
+}
+
+Engine::~Engine() {
+  close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::main() {
+  // Rule E10: rounding to nearest, denormals kept. Another library may have changed them for threads to come.
+  std::fesetenv(FE_DFL_ENV);
+  Status failed;
+  try {
+    load_and_serve();
+  } catch (const std::bad_alloc&) {
+    failed = Status::error(Code::kInsufficientMemory, "the system has no memory left");
+  } catch (const std::exception& error) {
+    failed = Status::error(Code::kInternal, text("unexpected: ", error.what()));
+  }
+  if (!failed.ok()) {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->fatal = failed;
+    if (!opened_) opened_.emplace(failed);
+  }
+  wait_for_close();
+  end_all();
+  closed_.store(true, std::memory_order_release);
+  notify_();
+}
+
+void Engine::load_and_serve() {
+  auto model = std::make_unique<OpenedModel>();
+  // Whatever way this function is left: nobody looks at memory that is about to go.
+  struct Unpublish {
+    Engine& engine;
+    ~Unpublish() {
+      const std::lock_guard lock(engine.queue_->mutex);
+      engine.cache_counters_ = nullptr;
+      engine.queue_->buffers_alive = false;
+    }
+  };
+  const Unpublish unpublish{*this};
+  const Status status = model->open(message_, options_, events_, cancelled_, [this](const auto& counters) {
+    const std::lock_guard lock(queue_->mutex);
+    cache_counters_ = &counters;
+  });
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->fatal = status;
+    queue_->buffers_alive = status.ok();
+    opened_ = status.ok() ? Result<EngineFacts>(model->facts) : Result<EngineFacts>(status);
+  }
+  if (!status.ok()) return;
+  notify_();
+  TokenLoop loop({.queue = *queue_,
+                  .model = *model,
+                  .message = message_,
+                  .plans = plans_,
+                  .events = events_,
+                  .counters = loop_counters_,
+                  .cancelled = cancelled_,
+                  .job_done = notify_});
+  loop.run();
+}
+
+// After a failure requests end with its error until the host closes; after an ordinary run nothing is waited for.
+void Engine::wait_for_close() {
+  end_all();
+  notify_();
+  std::unique_lock lock(queue_->mutex);
+  queue_->changed.wait(lock, [this] { return queue_->closing; });
+}
+
+// Ends every request and job that is still there: cancelled, or with what made the engine fatal.
+void Engine::end_all() {
+  for (;;) {
+    std::shared_ptr<Sequence> sequence;
+    std::shared_ptr<ReadJob> job;
+    Status fatal;
+    {
+      const std::lock_guard lock(queue_->mutex);
+      fatal = queue_->fatal;
+      if (!queue_->running.empty()) {
+        sequence = queue_->running.back();
+      } else if (!queue_->jobs.empty()) {
+        job = std::move(queue_->jobs.front());
+        queue_->jobs.pop_front();
+      } else {
+        return;
+      }
+    }
+    if (sequence != nullptr) {
+      const bool cancelled = fatal.ok() || fatal.code() == Code::kCancelled;
+      LoopSide(*sequence).finish(cancelled ? FinishReason::kCancelled : FinishReason::kError,
+                                 cancelled ? Status{} : fatal);
+    } else {
+      job->status = fatal.ok() ? closed_status() : fatal;
+      job->done.store(true, std::memory_order_release);
+    }
+  }
+}
+
+std::optional<Result<EngineFacts>> Engine::opened() const {
+  const std::lock_guard lock(queue_->mutex);
+  return opened_;
+}
+
+Status Engine::submit_plan(std::span<const std::byte> message) {
+  {
+    const std::lock_guard lock(queue_->mutex);
+    if (queue_->closing) return closed_status();
+  }
+  HYPURA_TRY_ASSIGN(std::unique_ptr<const scheduler::Plan> plan,
+                    scheduler::decode_plan(message, message_.table, message_.budget.pin_count,
+                                           message_.budget.pool_slots));
+  return plans_.submit(std::move(plan));
+}
+
+CounterRow Engine::counters() const {
+  CounterRow row{};
+  const auto set = [&row](CounterIndex index, uint64_t value) {
+    row[static_cast<uint32_t>(index)] = static_cast<double>(value);
+  };
+  const std::lock_guard lock(queue_->mutex);
+  if (cache_counters_ != nullptr) {
+    const scheduler::CacheCounters& cache = *cache_counters_;
+    set(CounterIndex::kReadBytes, cache.read_bytes);
+    set(CounterIndex::kReads, cache.reads);
+    set(CounterIndex::kRetries, cache.retries);
+    set(CounterIndex::kHits, cache.hits);
+    set(CounterIndex::kMisses, cache.misses);
+    set(CounterIndex::kHitBytes, cache.hit_bytes);
+    set(CounterIndex::kMissBytes, cache.miss_bytes);
+    set(CounterIndex::kStallNs, cache.stall_ns);
+    set(CounterIndex::kEvictions, cache.evictions);
+    set(CounterIndex::kLoadBytes, cache.load_bytes);
+    set(CounterIndex::kLoadBytesTotal, cache.load_bytes_total);
+  }
+  if (opened_ && opened_->ok()) {
+    set(CounterIndex::kArenaBytes, opened_->value().arena_bytes);
+    set(CounterIndex::kHugePageBytes, opened_->value().huge_page_bytes);
+  }
+  set(CounterIndex::kEventsDropped, events_.dropped());
+  set(CounterIndex::kSweeps, loop_counters_.sweeps);
+  set(CounterIndex::kPositions, loop_counters_.positions);
+  set(CounterIndex::kTokens, loop_counters_.tokens);
+  set(CounterIndex::kSweepNs, loop_counters_.sweep_ns);
+  set(CounterIndex::kRequests, loop_counters_.requests);
+  set(CounterIndex::kPlanNumber, loop_counters_.plan_number);
+  set(CounterIndex::kBudgetBytes, message_.budget.budget_bytes);
+  set(CounterIndex::kKvBytes, measure_.kv_bytes);
+  set(CounterIndex::kScratchBytes, measure_.scratch_bytes);
+  return row;
+}
+
+Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks) {
+  auto job = std::make_shared<ReadJob>();
+  for (uint32_t id : blocks) {
+    if (id >= message_.table.size())
+      return Status::error(Code::kInvalidArgument, text("block ", id, " of ", message_.table.size(), " was asked for"));
+    job->blocks.push_back(BlockId{id});
+  }
+  const uint64_t bytes = job_bytes(message_.table, job->blocks);
+  if (bytes > kJobBytesMax)
+    return Status::error(Code::kInvalidArgument, text(bytes, " bytes in one call, at most ", kJobBytesMax));
+  try {
+    job->bytes.resize(bytes);
+  } catch (const std::bad_alloc&) {
+    return Status::error(Code::kInsufficientMemory, text("no memory for ", bytes, " bytes of blocks"));
+  }
+  {
+    const std::lock_guard lock(queue_->mutex);
+    if (queue_->closing) return closed_status();
+    if (!queue_->fatal.ok()) return queue_->fatal;
+    queue_->jobs.push_back(job);
+  }
+  queue_->changed.notify_all();
+  return job;
+}
+
+Result<std::shared_ptr<Sequence>> Engine::create_sequence(std::function<void()> wake) {
+  const std::lock_guard lock(queue_->mutex);
+  if (queue_->closing) return closed_status();
+  for (uint32_t slot = 0; slot < queue_->slot_taken.size(); ++slot) {
+    if (queue_->slot_taken[slot]) continue;
+    queue_->slot_taken[slot] = true;
+    const Sequence::Limits limits{.n_ctx = message_.budget.n_ctx,
+                                  .n_vocab = message_.spec.n_vocab,
+                                  .logits_rows = message_.budget.logits_rows};
+    return std::make_shared<Sequence>(queue_, slot, limits, std::move(wake));
+  }
+  return Status::error(Code::kInvalidArgument,
+                       text("all ", queue_->slot_taken.size(),
+                            " sequences the engine was loaded for are in use: close one, or load with more"));
+}
+
+void Engine::close() {
+  cancelled_ = true;
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->closing = true;
+    for (const auto& sequence : queue_->running) LoopSide(*sequence).ask_to_stop();
+  }
+  queue_->changed.notify_all();
+}
+
+}  // namespace hypura::runtime

@@ -1,0 +1,135 @@
+// check_budget(): every region holds what the tables need, and all of them together stay inside the budget.
+#include <algorithm>
+
+#include "native/base/bytes.h"
+#include "native/base/limits.h"
+#include "native/runtime/load_checks.h"
+#include "native/runtime/text.h"
+
+namespace hypura::runtime {
+namespace {
+
+using scheduler::Block, scheduler::BlockKind, scheduler::Extent;
+
+// Bytes of the slots that blocks need, with extents widened to direct-I/O alignment. Extents were checked: no sum wraps.
+struct Needs {
+  uint64_t trunk = 0;
+  uint64_t pinned = 0;
+  uint64_t largest_streamed_band = 0;
+  uint64_t largest_expert = 0;
+  uint64_t largest_row_band = 0;
+};
+
+uint64_t hull_bytes(const LoadRecords& records, const Block& block) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < block.n_extents; ++i) {
+    const Extent& extent = records.extents[block.first_extent + i];
+    sum += align_up(extent.offset_bytes + extent.size_bytes, kDirectAlignmentBytes) -
+           align_down(extent.offset_bytes, kDirectAlignmentBytes);
+  }
+  return sum;
+}
+
+Needs needs_of(const LoadRecords& records) {
+  std::vector<bool> pinned(records.blocks.size(), false);
+  for (uint32_t i = 0; i < records.budget.pin_count; ++i) pinned[records.pin_order[i]] = true;
+  Needs needs;
+  for (uint32_t id = 0; id < records.blocks.size(); ++id) {
+    const Block& block = records.blocks[id];
+    const uint64_t bytes = hull_bytes(records, block);
+    switch (block.kind) {
+      case BlockKind::kTrunk: needs.trunk += bytes; break;
+      case BlockKind::kBand:
+        if (pinned[id]) needs.pinned += bytes;
+        else needs.largest_streamed_band = std::max(needs.largest_streamed_band, bytes);
+        break;
+      case BlockKind::kRowBand: needs.largest_row_band = std::max(needs.largest_row_band, bytes); break;
+      case BlockKind::kExpert: needs.largest_expert = std::max(needs.largest_expert, bytes); break;
+    }
+  }
+  return needs;
+}
+
+class BudgetCheck {
+ public:
+  explicit BudgetCheck(uint64_t budget_offset) : budget_offset_(budget_offset) {}
+
+  void range(const char* name, size_t field, uint64_t found, uint64_t least, uint64_t most) {
+    if (found < least || found > most)
+      fail(field, text(name, " is ", found, ", allowed are ", least, " to ", most));
+  }
+  void holds(const char* name, size_t field, uint64_t found, uint64_t needed) {
+    if (found < needed) fail(field, text(name, " is ", found, ", the blocks need ", needed));
+  }
+  void multiple(const char* name, size_t field, uint64_t found, uint64_t of) {
+    if (found % of != 0) fail(field, text(name, " is ", found, ", which is no multiple of ", of));
+  }
+  void fail(size_t field, std::string sentence) {
+    if (status_.ok()) status_ = bad_load(budget_offset_ + field, "memory budget: " + std::move(sentence));
+  }
+  Status status() const { return status_; }
+
+ private:
+  uint64_t budget_offset_;
+  Status status_;  // the first one
+};
+
+#define FIELD(name) #name, offsetof(LoadBudget, name), uint64_t{budget.name}
+
+void check_counts(const LoadRecords& records, BudgetCheck& check) {
+  const LoadBudget& budget = records.budget;
+  check.range(FIELD(pin_count), 0, records.pin_order.size());
+  check.range(FIELD(n_ctx), kPositionsPerPage, kContextMax);
+  check.multiple(FIELD(n_ctx), kPositionsPerPage);
+  check.range(FIELD(n_sequences), 1, kSequencesMax);
+  check.range(FIELD(batch_positions), 1, kBatchPositionsMax);
+  check.range(FIELD(logits_rows), 1, kBatchPositionsMax);
+  check.range(FIELD(reserved), 0, 0);
+}
+
+void check_regions(const LoadRecords& records, BudgetCheck& check) {
+  const LoadBudget& budget = records.budget;
+  const Needs needs = needs_of(records);
+  check.holds(FIELD(trunk_bytes), needs.trunk);
+  check.holds(FIELD(pinned_bytes), needs.pinned);
+  check.holds(FIELD(ring_bytes), needs.largest_streamed_band);
+  check.multiple(FIELD(ring_bytes), kDirectAlignmentBytes);
+  check.holds(FIELD(pool_slot_bytes), needs.largest_expert);
+  check.multiple(FIELD(pool_slot_bytes), kDirectAlignmentBytes);
+  check.range(FIELD(pool_slots), needs.largest_expert > 0 ? 2 : 0, kBlocksMax);
+  check.holds(FIELD(row_slot_bytes), needs.largest_row_band);
+  check.multiple(FIELD(row_slot_bytes), kDirectAlignmentBytes);
+  check.range(FIELD(row_slots), 1, kBlocksMax);
+}
+
+#undef FIELD
+
+void check_sum(const LoadBudget& budget, BudgetCheck& check) {
+  const auto pool = checked_mul(budget.pool_slot_bytes, budget.pool_slots);
+  const auto rows = checked_mul(budget.row_slot_bytes, budget.row_slots);
+  uint64_t sum = 0;
+  bool fits = pool && rows;
+  for (uint64_t part : {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes, pool.value_or(0), rows.value_or(0),
+                        budget.kv_bytes, budget.scratch_bytes}) {
+    const auto next = checked_add(sum, part);
+    fits = fits && next;
+    sum = next.value_or(0);
+  }
+  if (!fits || sum > budget.budget_bytes)
+    check.fail(offsetof(LoadBudget, budget_bytes),
+               fits ? text("the regions have ", sum, " bytes together, the budget is ", budget.budget_bytes)
+                    : text("the sum of the regions does not fit in 64 bits"));
+}
+
+}  // namespace
+
+Status check_budget(const LoadRecords& records) {
+  BudgetCheck check(records.header.budget_offset);
+  check_counts(records, check);
+  HYPURA_TRY(check.status());
+  check_regions(records, check);
+  check_sum(records.budget, check);
+  return check.status();
+}
+
+}  // namespace hypura::runtime

@@ -1,0 +1,92 @@
+// Serves the requests of one engine's sequences, one sweep at a time and in turn.
+//
+// Between sweeps it looks at the queue under its mutex; inside a sweep it takes no lock (but to wait for a reader of
+// logits), allocates nothing and calls nothing of the host (I5): tokens go to a ring, events to another, and one wake at
+// most is outstanding per sequence.
+// Thread: run() on the engine's own thread.   Allocates: between requests and on error paths only.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "native/base/limits.h"
+#include "native/base/status.h"
+#include "native/model/token_batch.h"
+#include "native/runtime/opened_model.h"
+#include "native/runtime/sequence.h"
+#include "native/runtime/work_queue.h"
+#include "native/scheduler/event_ring.h"
+#include "native/scheduler/plan_mailbox.h"
+
+namespace hypura::runtime {
+
+// Since load; read by any thread.
+struct LoopCounters {
+  std::atomic<uint64_t> sweeps{0};
+  std::atomic<uint64_t> positions{0};
+  std::atomic<uint64_t> tokens{0};
+  std::atomic<uint64_t> sweep_ns{0};
+  std::atomic<uint64_t> requests{0};
+  std::atomic<uint32_t> plan_number{0};
+};
+
+class TokenLoop final : private model::SweepObserver {
+ public:
+  struct Parts {
+    WorkQueue& queue;
+    OpenedModel& model;
+    const LoadMessage& message;
+    scheduler::PlanMailbox& plans;
+    scheduler::EventRing& events;
+    LoopCounters& counters;
+    const std::atomic<bool>& cancelled;  // the engine closes
+    std::function<void()> job_done;      // a read job's result can be fetched
+  };
+  explicit TokenLoop(Parts parts) : parts_(std::move(parts)) {}
+
+  // Until the queue is closing; sequences whose requests still run are finished as cancelled by whoever called.
+  void run();
+
+ private:
+  // What one sweep takes: entries_[0 .. count), of the prompt or one generated token.
+  struct Step {
+    uint32_t count = 0;
+    bool of_prompt = false;
+    bool samples = false;       // its last position's logits choose the next token
+    uint32_t rows = 0;          // entries that want logits
+    bool next_with_head = true;
+  };
+
+  std::shared_ptr<Sequence> next();
+  std::shared_ptr<Sequence> runnable();
+  void serve(LoopSide sequence);
+  Status begin(LoopSide sequence);
+  Status advance(LoopSide sequence);
+  Step make_step(LoopSide sequence);
+  Status sweep(LoopSide sequence, const Step& step);
+  Status sample(LoopSide sequence);
+  void fail(LoopSide sequence, Status status);
+  static Status on_logits(void* context, uint32_t first_row, uint32_t n_rows, const float* logits);
+
+  void on_route(uint16_t layer, uint32_t entry, std::span<const uint16_t> experts,
+                std::span<const float> weights) override;
+  void on_union(uint16_t layer, std::span<const uint16_t> experts) override;
+  void record_route(uint16_t layer, std::span<const uint16_t> experts);
+  void record_token(uint32_t token);
+
+  Parts parts_;
+  uint32_t turn_ = 0;          // index into the queue's running sequences
+  uint32_t sweep_number_ = 0;
+  std::array<model::TokenEntry, kBatchPositionsMax> entries_;
+
+  // Of the sweep that runs.
+  Step step_;
+  LoopSide* sequence_ = nullptr;
+  uint64_t sweep_ns_ = 0;
+  uint64_t stall_ns_ = 0;
+};
+
+}  // namespace hypura::runtime
