@@ -7,8 +7,8 @@
 import type { GgufModel } from '../gguf/types.js'
 import { badValue, unsupportedValue, type Rule } from './model-error.js'
 
-/** The largest integer accepted where a tensor's shape proves the value anyway. */
-const sizeMax = 2 ** 31 - 1
+/** No vector is wider and no matrix higher; kWidthMax of native/runtime/load_checks.h. */
+export const widthMax: number = 2 ** 26
 
 export interface HyperParameters {
   readonly model: GgufModel
@@ -35,7 +35,7 @@ export function hyperParameters(model: GgufModel, architecture: string): HyperPa
     throw badValue(model, rule, key(suffix), found, `an integer from ${min} to ${max}`)
   }
 
-  const integer: HyperParameters['integer'] = (suffix, rule, { min = 1, max = sizeMax, fallback }) => {
+  const integer: HyperParameters['integer'] = (suffix, rule, { min = 1, max = widthMax, fallback }) => {
     const found = metadata.integer(key(suffix))
     if (found !== undefined) return inRange(suffix, rule, found, min, max)
     if (fallback !== undefined) return fallback
@@ -48,7 +48,7 @@ export function hyperParameters(model: GgufModel, architecture: string): HyperPa
     if (found.length !== nLayer) {
       throw badValue(model, rule, key(suffix), `an array of ${found.length}`, `one value, or one for each of ${nLayer} layers`)
     }
-    for (const value of found) inRange(suffix, rule, value, range.min ?? 1, range.max ?? sizeMax)
+    for (const value of found) inRange(suffix, rule, value, range.min ?? 1, range.max ?? widthMax)
     const first = found[0]!
     const other = found.findIndex((value) => value !== first)
     if (other < 0) return first

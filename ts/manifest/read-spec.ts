@@ -6,13 +6,16 @@
 import type { GgufModel } from '../gguf/types.js'
 import type { Architecture } from './architectures/architecture.js'
 import { refuseUnknownSettings } from './refused-settings.js'
-import { hyperParameters, type HyperParameters } from './hyper-parameters.js'
+import { hyperParameters, widthMax, type HyperParameters } from './hyper-parameters.js'
 import { badValue, modelError, unsupportedValue } from './model-error.js'
 import type { Gating, ModelSpec } from './model-spec.js'
 import { inverseFrequencies, readFactors, readScaling, ropeMagnitude } from './rope.js'
 
 const layersMax = 4096
 const expertsMax = 65535
+const headsMax = 65536
+/** kContextMax of native/runtime/load_checks.h. */
+const contextMax = 2 ** 30
 
 /** expert_gating_func, as stored on disk. */
 const gatingFunctions: ReadonlyMap<number, Gating> = new Map([[1, 'softmax'], [2, 'sigmoid'], [3, 'softmaxAfterTopK']])
@@ -24,7 +27,7 @@ const gatingFunctions: ReadonlyMap<number, Gating> = new Map([[1, 'softmax'], [2
 export async function readModelSpec(model: GgufModel, architecture: Architecture): Promise<ModelSpec> {
   const keys = hyperParameters(model, architecture.name)
   const nLayer = keys.integer('block_count', 'P1', { max: layersMax })
-  const contextLength = keys.integer('context_length', 'P6', {})
+  const contextLength = keys.integer('context_length', 'P6', { max: contextMax })
   refuseUnknownSettings(keys, architecture)
   const nEmbd = keys.integer('embedding_length', 'P3', {})
   const heads = readHeads(keys, nLayer, nEmbd)
@@ -49,7 +52,7 @@ export async function readModelSpec(model: GgufModel, architecture: Architecture
 type Heads = Pick<ModelSpec, 'nHead' | 'nHeadKv' | 'headDimK' | 'headDimV'>
 
 function readHeads(keys: HyperParameters, nLayer: number, nEmbd: number): Heads {
-  const nHead = keys.perLayer('attention.head_count', 'P2', nLayer, {})
+  const nHead = keys.perLayer('attention.head_count', 'P2', nLayer, { max: headsMax })
   const nHeadKv = keys.perLayer('attention.head_count_kv', 'P2', nLayer, { fallback: nHead })
   if (nHeadKv > nHead || nHead % nHeadKv !== 0) {
     throw badValue(keys.model, 'P2', keys.key('attention.head_count_kv'), nHeadKv, `a divisor of attention.head_count (${nHead})`)
@@ -60,6 +63,9 @@ function readHeads(keys: HyperParameters, nLayer: number, nEmbd: number): Heads 
   }
   const headDimK = keys.integer('attention.key_length', 'P2', { fallback: nEmbd / nHead })
   const headDimV = keys.integer('attention.value_length', 'P2', { fallback: nEmbd / nHead })
+  if (nHead * Math.max(headDimK, headDimV) > widthMax) {
+    throw badValue(keys.model, 'P2', keys.key('attention.head_count'), nHead, `at most ${widthMax} together with the head size`)
+  }
   return { nHead, nHeadKv, headDimK, headDimV }
 }
 
@@ -119,7 +125,7 @@ function readVocabularySize(keys: HyperParameters, nEmbd: number): number {
   if (cols !== nEmbd || rest.some((dim) => dim !== 1)) {
     throw badValue(model, 'P3', keys.key('embedding_length'), nEmbd, `the row length of token_embd.weight (${embedding.dims.join(' x ')})`)
   }
-  if (rows === 0) throw badValue(model, 'P9', 'token_embd.weight', 0, 'at least one row')
+  if (rows === 0 || rows > widthMax) throw badValue(model, 'P9', 'token_embd.weight', `a table of ${rows} rows`, `a table of 1 to ${widthMax} rows`)
   const declared = keys.integer('vocab_size', 'P9', { fallback: rows })
   if (declared !== rows) throw badValue(model, 'P9', keys.key('vocab_size'), declared, `the number of rows of token_embd.weight (${rows})`)
   const tokens = model.metadata.arrayInfo('tokenizer.ggml.tokens')
@@ -187,6 +193,6 @@ const readScale = (keys: HyperParameters, suffix: string): number =>
 
 /** Within a sliding window full attention is exact, and beyond it wrong: the window bounds the context. */
 function readContext(keys: HyperParameters, contextLength: number): number {
-  const window = keys.integer('attention.sliding_window', 'P6', { min: 0, fallback: 0 })
+  const window = keys.integer('attention.sliding_window', 'P6', { min: 0, max: contextMax, fallback: 0 })
   return window > 0 ? Math.min(window, contextLength) : contextLength
 }

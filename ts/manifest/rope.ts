@@ -79,7 +79,7 @@ export function readScaling(keys: HyperParameters, contextLength: number): RopeS
   return {
     kind,
     factor,
-    originalContext: keys.integer('rope.scaling.original_context_length', 'P7', { fallback: contextLength }),
+    originalContext: keys.integer('rope.scaling.original_context_length', 'P7', { max: 2 ** 30, fallback: contextLength }),
     extrapolation: keys.float('rope.scaling.yarn_ext_factor', 'P7', { above: -Number.MIN_VALUE, fallback: 1 }),
     betaFast: keys.float('rope.scaling.yarn_beta_fast', 'P7', { above: 0, fallback: 32 }),
     betaSlow: keys.float('rope.scaling.yarn_beta_slow', 'P7', { above: 0, fallback: 1 }),

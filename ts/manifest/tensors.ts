@@ -7,11 +7,16 @@
  */
 import type { GgufModel, TensorInfo } from '../gguf/types.js'
 import type { Architecture, TensorPattern } from './architectures/architecture.js'
-import { kernelTypes, typeF32 } from './kernel-types.js'
+import { kernelTypes, typeF32, type KernelType } from './kernel-types.js'
 import { modelError } from './model-error.js'
 import { isMixtureLayer, type ModelSpec } from './model-spec.js'
 import { factorsTensor } from './rope.js'
-import { residenceOf, roleOrder, shapeOf, type TensorRole } from './tensor-role.js'
+import { residenceOf, roleOrder, shapeOf, type Residence, type TensorRole } from './tensor-role.js'
+
+/** kExtentBytesMax of native/runtime/load_checks.h. */
+const extentBytesMax = 2 ** 31
+/** Residences that are cut into pieces anyway. */
+const bandLike: ReadonlySet<Residence> = new Set(['bands', 'rows'])
 
 /** Contiguous bytes of one matrix, vector or expert. */
 export interface Slice {
@@ -56,7 +61,30 @@ export function assignTensors(model: GgufModel, architecture: Architecture, spec
   for (const role of roleOrder.slice(tail)) assign(role, undefined)
   if (!assigned.some(({ role }) => role === 'output')) assigned.push(tieHead(model, architecture, assigned))
   refuseLeftovers(model, architecture, spec, taken)
+  refuseMixedForms(model, assigned)
+  refuseHugePieces(model, assigned)
   return assigned
+}
+
+/** Gate and up are one tensor in every layer or in none: the decoder chooses once. */
+function refuseMixedForms(model: GgufModel, assigned: readonly AssignedTensor[]): void {
+  const fused = assigned.find(({ role }) => role === 'expertGateUp')
+  const apart = assigned.find(({ role }) => role === 'expertGate')
+  if (fused !== undefined && apart !== undefined) {
+    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `gate and up are one tensor in ${fused.name} and two beside ${apart.name}.`, {
+      rule: 'S14', tensor: apart.name,
+    })
+  }
+}
+
+/** A slot is addressed with 32 bits. */
+function refuseHugePieces(model: GgufModel, assigned: readonly AssignedTensor[]): void {
+  const huge = assigned.find(({ role, slices }) => !bandLike.has(residenceOf(role)) && slices[0]!.bytes > extentBytesMax)
+  if (huge !== undefined) {
+    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `one piece of ${huge.name} has ${huge.slices[0]!.bytes} bytes, at most ${extentBytesMax} are read at once.`, {
+      rule: 'S15', tensor: huge.name, found: huge.slices[0]!.bytes, allowed: extentBytesMax,
+    })
+  }
 }
 
 /** Does the layer have this tensor, as far as the spec and a fused gate-and-up tensor say? */
@@ -114,9 +142,9 @@ function missing(model: GgufModel, name: string, role: TensorRole): never {
 }
 
 function checkTensor(model: GgufModel, tensor: TensorInfo, role: TensorRole, { dims, keys }: { dims: number[]; keys: string[] }): void {
-  const residence = residenceOf(role)
-  if (residence === 'vector' ? tensor.type !== typeF32 : !kernelTypes.has(tensor.type)) {
-    const allowed = residence === 'vector' ? 'F32' : [...kernelTypes.values()].map(({ name }) => name).join(', ')
+  const allowedTypes = typesFor(role)
+  if (!allowedTypes.some(({ id }) => id === tensor.type)) {
+    const allowed = allowedTypes.map(({ name }) => name).join(', ')
     throw modelError(
       model, 'ERR_HYPURA_UNSUPPORTED_TENSOR_TYPE',
       `the tensor ${tensor.name} is ${tensor.typeName}; its role needs ${allowed}. Take a file in another quantisation.`,
@@ -131,6 +159,13 @@ function checkTensor(model: GgufModel, tensor: TensorInfo, role: TensorRole, { d
     `the tensor ${tensor.name} is ${tensor.dims.join(' x ')}; ${keys.join(', ')} ask for ${dims.join(' x ')}.`,
     { rule: 'S13', tensor: tensor.name, role, found: tensor.dims.join(' x '), allowed: dims.join(' x '), field: keys.join(', ') },
   )
+}
+
+/** Vectors are added and multiplied as they are: F32. A router of one row is a vector too, but only read by a dot product. */
+function typesFor(role: TensorRole): readonly KernelType[] {
+  const all = [...kernelTypes.values()]
+  if (residenceOf(role) === 'vector') return all.filter(({ id }) => id === typeF32)
+  return role === 'sharedRouter' ? all.filter(({ blockWeights }) => blockWeights === 1) : all
 }
 
 /** Trailing sides of length 1 are a matter of taste. */
