@@ -1,0 +1,177 @@
+// The frame of the K-quants on AVX2: two rows in place for few positions, strips of eight rows for many. Same bits (E11).
+//
+// In place: two rows side by side hide the latency of the serial float chain. Their integers meet in one register as
+// {isum, msum} of row 0, {isum, msum} of row 1, so one vector fma serves both.
+// Strip: 256 weights of eight rows are unpacked once into L1, four weights of every row in 32 consecutive bytes; each
+// position then needs a broadcast, maddubs and an add per step, and no horizontal sums. Eight rows are the lanes.
+//
+// A type gives (all static):
+//   Block; kMins: whether it has dmin; kOffset: subtract kOffset * sum_j scale_j sum16_j from isum (Q6_K's 32), else 0
+//   kSubBlockSteps: steps of four weights per scale; kSafeSteps: steps whose int16 sums cannot saturate
+//   halves(block): d, with dmin above it         dot(block, a): eight lanes that sum to isum
+//   mins(block, a): four lanes that sum to msum  unpack(row, stride, strip): fills a Strip but for its floats
+// Internal linkage throughout (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "native/kernels/activations.h"
+#include "native/kernels/avx2/lanes.h"
+#include "native/kernels/kernel_set.h"
+
+namespace hypura::kernels::avx2 {
+namespace {
+
+// From here on a strip is faster than rows in place.
+constexpr uint32_t kStripPositionsMin = 4;
+// Positions of one pass over a strip: the accumulators, 16 KiB, stay in L1 or L2.
+constexpr uint32_t kStripPositions = 512;
+
+struct alignas(32) Strip {
+  uint8_t q[64][32];       // step s: weights 4 s .. 4 s + 3 of rows 0-7, unsigned
+  int16_t scale[16][16];   // sub-block j: scale of row r in lanes 2 r and 2 r + 1
+  int16_t pairs[8][16];    // pair i: mins (or scales, with kOffset) of sub-blocks 2 i and 2 i + 1 of row r
+  float d[8];
+  float dmin[8];
+};
+
+inline __m256i broadcast_4(const void* bytes) {
+  return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
+}
+
+template <typename Type>
+inline void rows_in_place(const typename Type::Block* row0, const typename Type::Block* row1,
+                          uint32_t n_blocks, const ActivationA256* a, float* y0, float* y1) {
+  __m128 acc = _mm_setzero_ps();  // lanes 0 and 2 count; 1 and 3 are not read
+  for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
+    const uint64_t halves =
+        Type::halves(row0[b]) | static_cast<uint64_t>(Type::halves(row1[b])) << 32;
+    const __m128 d = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(halves))),
+                                _mm_set1_ps(a->d));
+    const __m256i dot0 = Type::dot(row0[b], *a), dot1 = Type::dot(row1[b], *a);
+    const __m128i four0 =
+        _mm_add_epi32(_mm256_castsi256_si128(dot0), _mm256_extracti128_si256(dot0, 1));
+    const __m128i four1 =
+        _mm_add_epi32(_mm256_castsi256_si128(dot1), _mm256_extracti128_si256(dot1, 1));
+    if constexpr (Type::kMins) {
+      const __m128i sums = _mm_hadd_epi32(_mm_hadd_epi32(four0, Type::mins(row0[b], *a)),
+                                          _mm_hadd_epi32(four1, Type::mins(row1[b], *a)));
+      const __m128 f = _mm_cvtepi32_ps(sums);
+      acc = _mm_fmadd_ps(d, f, acc);
+      acc = _mm_fnmadd_ps(_mm_movehdup_ps(d), _mm_movehdup_ps(f), acc);
+    } else {
+      const __m128i two = _mm_hadd_epi32(four0, four1);
+      const __m128i sums = _mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1));
+      acc = _mm_fmadd_ps(d, _mm_cvtepi32_ps(sums), acc);
+    }
+  }
+  *y1 = _mm_cvtss_f32(_mm_movehl_ps(acc, acc));
+  *y0 = _mm_cvtss_f32(acc);
+}
+
+// One block of a strip times kPositions positions; acc: [kPositions][8].
+template <typename Type, int kPositions>
+inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
+                        float (*acc)[8]) {
+  const ActivationA256* a[kPositions];
+  __m256i isum[kPositions];
+  for (int i = 0; i < kPositions; ++i) {
+    a[i] = reinterpret_cast<const ActivationA256*>(
+        activations + static_cast<uint64_t>(i) * activation_stride);
+    isum[i] = _mm256_setzero_si256();
+  }
+  for (int j = 0; j < 64 / Type::kSubBlockSteps; ++j) {
+    const __m256i scale = load_32(w.scale[j]);
+    for (int part = 0; part < Type::kSubBlockSteps; part += Type::kSafeSteps) {
+      __m256i dot[kPositions];
+      const int first = j * Type::kSubBlockSteps + part;
+      for (int s = first; s < first + Type::kSafeSteps; ++s) {
+        const __m256i q = load_32(w.q[s]);
+        for (int i = 0; i < kPositions; ++i) {
+          const __m256i product = _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s));
+          dot[i] = s == first ? product : _mm256_add_epi16(dot[i], product);
+        }
+      }
+      for (int i = 0; i < kPositions; ++i)
+        isum[i] = _mm256_add_epi32(isum[i], _mm256_madd_epi16(dot[i], scale));
+    }
+  }
+  const __m256 d = _mm256_load_ps(w.d), dmin = _mm256_load_ps(w.dmin);
+  for (int i = 0; i < kPositions; ++i) {
+    __m256i paired = _mm256_setzero_si256();
+    if constexpr (Type::kMins || Type::kOffset != 0) {
+      const int16_t* sums = Type::kMins ? a[i]->sum32 : a[i]->sum16;
+      for (int j = 0; j < (Type::kMins ? 4 : 8); ++j)
+        paired = _mm256_add_epi32(
+            paired, _mm256_madd_epi16(load_32(w.pairs[j]), broadcast_4(sums + 2 * j)));
+    }
+    if constexpr (Type::kOffset != 0)
+      isum[i] = _mm256_sub_epi32(
+          isum[i], _mm256_mullo_epi32(paired, _mm256_set1_epi32(Type::kOffset)));
+    const __m256 da = _mm256_set1_ps(a[i]->d);
+    __m256 sum = _mm256_load_ps(acc[i]);
+    sum = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(isum[i]), sum);
+    if constexpr (Type::kMins)
+      sum = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, da), _mm256_cvtepi32_ps(paired), sum);
+    _mm256_store_ps(acc[i], sum);
+  }
+}
+
+// Eight rows times at most kStripPositions positions.
+template <typename Type>
+inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
+                       const uint8_t* activations, uint64_t activation_stride,
+                       uint32_t n_positions, float* out, uint64_t out_stride) {
+  alignas(32) float acc[kStripPositions][8];
+  for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
+  Strip strip;
+  for (uint32_t b = 0; b < n_blocks; ++b) {
+    Type::unpack(rows + b, n_blocks, strip);
+    for (int r = 0; r < 8; ++r) {
+      const __m128 d = _mm_cvtph_ps(
+          _mm_cvtsi32_si128(static_cast<int>(Type::halves(rows[b + uint64_t(r) * n_blocks]))));
+      strip.d[r] = _mm_cvtss_f32(d);
+      strip.dmin[r] = _mm_cvtss_f32(_mm_movehdup_ps(d));
+    }
+    const uint8_t* a = activations + b * sizeof(ActivationA256);
+    uint32_t p = 0;
+    for (; p + 4 <= n_positions; p += 4)
+      strip_block<Type, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
+    for (; p < n_positions; ++p)
+      strip_block<Type, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
+  }
+  for (uint32_t p = 0; p < n_positions; ++p)
+    _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
+}
+
+template <typename Type>
+inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                     uint64_t activation_stride, uint32_t n_positions, float* out,
+                     uint64_t out_stride) {
+  const uint32_t n_blocks = n_cols / 256;
+  const auto row_at = [&](uint32_t r) {
+    return static_cast<const typename Type::Block*>(weights) + static_cast<uint64_t>(r) * n_blocks;
+  };
+  const uint8_t* a = static_cast<const uint8_t*>(activations);
+  uint32_t r = rows.begin;
+  if (n_positions >= kStripPositionsMin)
+    for (; r + 8 <= rows.end; r += 8)
+      for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
+        const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
+        strip_rows<Type>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
+                         out + p * out_stride + r, out_stride);
+      }
+  for (; r < rows.end; r += 2) {
+    const uint32_t second = r + 1 < rows.end ? r + 1 : r;
+    for (uint32_t p = 0; p < n_positions; ++p) {
+      const auto* x = reinterpret_cast<const ActivationA256*>(a + p * activation_stride);
+      float* y = out + p * out_stride;
+      rows_in_place<Type>(row_at(r), row_at(second), n_blocks, x, y + r, y + second);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hypura::kernels::avx2

@@ -1,0 +1,190 @@
+// The frame of the 32-weight types on AVX2, in groups of eight blocks (rule E3): rows in place for few positions, strips of
+// eight rows for many. Same bits (E11).
+//
+// In place: eight registers of int32 lanes, one per block, meet in a tree of horizontal adds as eight exact integers in
+// one register; the group tree of E3 is two more horizontal adds and one of the halves. A short last group is copied into
+// eight zeroed blocks: their terms are +0, as the rule says.
+// Strip: as in k_rows.h; eight rows are the lanes and the eight terms of a group are added in the same tree.
+//
+// A type gives (all static):
+//   Block; kOffset: subtract kOffset * (sum of a) from isum
+//   dot(block, q): eight lanes that sum to the block's integer before the offset
+//   unpack(rows, row_blocks, strip, k): block k of eight rows, row_blocks apart, to strip.q[k] (and strip.raw[k])
+//   strip_dot<n>(strip, k, a, isum): block k of eight rows times n positions, before the offset
+// Internal linkage throughout (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "native/kernels/activations.h"
+#include "native/kernels/avx2/lanes.h"
+#include "native/kernels/kernel_set.h"
+
+namespace hypura::kernels::avx2 {
+namespace {
+
+// From here on a strip is faster than rows in place.
+constexpr uint32_t kStripPositionsMin = 4;
+// Positions of one pass over a strip: the accumulators, 16 KiB, stay in L1 or L2.
+constexpr uint32_t kStripPositions = 512;
+
+// Eight blocks of eight rows. Step s of block k: weights 4 s .. 4 s + 3 of rows 0-7.
+struct alignas(32) Strip {
+  uint8_t q[8][8][32];    // unsigned
+  int8_t raw[8][8][32];   // signed, for types that need the sign apart
+  float d[8][8];          // [block][row]
+};
+
+inline __m256i broadcast_4(const void* bytes) {
+  return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
+}
+
+// Lane i: the sum of the eight lanes of v[i].
+inline __m256i sum_each(const __m256i v[8]) {
+  const __m256i first = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]),
+                                          _mm256_hadd_epi32(v[2], v[3]));
+  const __m256i second = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]),
+                                           _mm256_hadd_epi32(v[6], v[7]));
+  return _mm256_add_epi32(_mm256_permute2x128_si256(first, second, 0x20),
+                          _mm256_permute2x128_si256(first, second, 0x31));
+}
+
+// ((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))
+inline float sum_group(__m256 t) {
+  const __m256 pairs = _mm256_hadd_ps(t, t);
+  const __m256 quads = _mm256_hadd_ps(pairs, pairs);
+  return _mm_cvtss_f32(
+      _mm_add_ss(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1)));
+}
+
+// The scales of eight blocks.
+template <typename Block>
+inline __m256 load_scales(const Block* w) {
+  return _mm256_cvtph_ps(_mm_setr_epi16(
+      static_cast<short>(load_u16(w[0].d)), static_cast<short>(load_u16(w[1].d)),
+      static_cast<short>(load_u16(w[2].d)), static_cast<short>(load_u16(w[3].d)),
+      static_cast<short>(load_u16(w[4].d)), static_cast<short>(load_u16(w[5].d)),
+      static_cast<short>(load_u16(w[6].d)), static_cast<short>(load_u16(w[7].d))));
+}
+
+template <typename Type>
+inline float group_in_place(const typename Type::Block* w, const ActivationA32& a) {
+  __m256i v[8];
+  for (int k = 0; k < 8; ++k) v[k] = Type::dot(w[k], load_32(a.q[k]));
+  __m256i isum = sum_each(v);
+  if constexpr (Type::kOffset != 0)
+    isum = _mm256_sub_epi32(
+        isum, _mm256_mullo_epi32(load_32(a.sum), _mm256_set1_epi32(Type::kOffset)));
+  const __m256 d = _mm256_mul_ps(load_scales(w), _mm256_load_ps(a.d));
+  return sum_group(_mm256_mul_ps(d, _mm256_cvtepi32_ps(isum)));
+}
+
+template <typename Type>
+inline float row_in_place(const typename Type::Block* w, uint32_t n_blocks,
+                          const ActivationA32* a) {
+  float acc = 0;
+  for (; n_blocks >= 8; n_blocks -= 8, w += 8, ++a) acc += group_in_place<Type>(w, *a);
+  if (n_blocks != 0) {
+    typename Type::Block padded[8] = {};
+    __builtin_memcpy(padded, w, n_blocks * sizeof *w);
+    acc += group_in_place<Type>(padded, *a);
+  }
+  return acc;
+}
+
+// One group of a strip times kPositions positions; acc: [kPositions][8].
+template <typename Type, int kPositions>
+inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
+                        float (*acc)[8]) {
+  const ActivationA32* a[kPositions];
+  for (int i = 0; i < kPositions; ++i)
+    a[i] = reinterpret_cast<const ActivationA32*>(activations +
+                                                  static_cast<uint64_t>(i) * activation_stride);
+  __m256 t[kPositions][8];
+  for (int k = 0; k < 8; ++k) {
+    __m256i isum[kPositions];
+    Type::template strip_dot<kPositions>(w, k, a, isum);
+    const __m256 d = _mm256_load_ps(w.d[k]);
+    for (int i = 0; i < kPositions; ++i) {
+      if constexpr (Type::kOffset != 0)
+        isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(Type::kOffset * a[i]->sum[k]));
+      t[i][k] = _mm256_mul_ps(_mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k])),
+                              _mm256_cvtepi32_ps(isum[i]));
+    }
+  }
+  for (int i = 0; i < kPositions; ++i) {
+    const __m256 first =
+        _mm256_add_ps(_mm256_add_ps(t[i][0], t[i][1]), _mm256_add_ps(t[i][2], t[i][3]));
+    const __m256 second =
+        _mm256_add_ps(_mm256_add_ps(t[i][4], t[i][5]), _mm256_add_ps(t[i][6], t[i][7]));
+    _mm256_store_ps(acc[i], _mm256_add_ps(_mm256_load_ps(acc[i]), _mm256_add_ps(first, second)));
+  }
+}
+
+// Eight rows of n <= 8 blocks each, to a strip.
+template <typename Type>
+inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, uint32_t n,
+                         Strip& strip) {
+  for (uint32_t k = 0; k < 8; ++k) {
+    if (k >= n) {
+      __builtin_memset(strip.q[k], 0, sizeof strip.q[k]);
+      __builtin_memset(strip.raw[k], 0, sizeof strip.raw[k]);
+      __builtin_memset(strip.d[k], 0, sizeof strip.d[k]);
+      continue;
+    }
+    short d[8];
+    for (uint32_t r = 0; r < 8; ++r)
+      d[r] = static_cast<short>(load_u16(rows[r * row_blocks + k].d));
+    _mm256_store_ps(strip.d[k], _mm256_cvtph_ps(load_16(d)));
+    Type::unpack(rows + k, row_blocks, strip, k);
+  }
+}
+
+// Eight rows times at most kStripPositions positions.
+template <typename Type>
+inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
+                       const uint8_t* activations, uint64_t activation_stride,
+                       uint32_t n_positions, float* out, uint64_t out_stride) {
+  alignas(32) float acc[kStripPositions][8];
+  for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
+  Strip strip;
+  for (uint32_t b = 0; b < n_blocks; b += 8) {
+    unpack_group<Type>(rows + b, n_blocks, n_blocks - b < 8 ? n_blocks - b : 8, strip);
+    const uint8_t* a = activations + b / 8 * sizeof(ActivationA32);
+    uint32_t p = 0;
+    for (; p + 4 <= n_positions; p += 4)
+      strip_group<Type, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
+    for (; p < n_positions; ++p)
+      strip_group<Type, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
+  }
+  for (uint32_t p = 0; p < n_positions; ++p)
+    _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
+}
+
+template <typename Type>
+inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                      uint64_t activation_stride, uint32_t n_positions, float* out,
+                      uint64_t out_stride) {
+  const uint32_t n_blocks = n_cols / 32;
+  const auto row_at = [&](uint32_t r) {
+    return static_cast<const typename Type::Block*>(weights) + static_cast<uint64_t>(r) * n_blocks;
+  };
+  const uint8_t* a = static_cast<const uint8_t*>(activations);
+  uint32_t r = rows.begin;
+  if (n_positions >= kStripPositionsMin)
+    for (; r + 8 <= rows.end; r += 8)
+      for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
+        const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
+        strip_rows<Type>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
+                         out + p * out_stride + r, out_stride);
+      }
+  for (; r < rows.end; ++r)
+    for (uint32_t p = 0; p < n_positions; ++p)
+      out[p * out_stride + r] = row_in_place<Type>(
+          row_at(r), n_blocks, reinterpret_cast<const ActivationA32*>(a + p * activation_stride));
+}
+
+}  // namespace
+}  // namespace hypura::kernels::avx2

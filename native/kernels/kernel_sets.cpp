@@ -1,0 +1,208 @@
+// The registry: every kernel set as a constant table, and the choice between them at run time.
+#include "native/kernels/kernel_set.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "native/base/limits.h"
+#include "native/kernels/quant_types.h"
+#include "native/kernels/scalar/scalar.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include "native/kernels/avx2/avx2.h"
+#endif
+
+namespace hypura::kernels {
+namespace {
+
+struct TypeKernels {
+  QuantType type;
+  MatmulFunction matmul;
+  DequantizeFunction dequantize;
+};
+
+constexpr TypeKernels kScalarTypes[] = {
+    {QuantType::kF32, scalar::matmul_f32, scalar::dequantize_f32},
+    {QuantType::kF16, scalar::matmul_f16, scalar::dequantize_f16},
+    {QuantType::kQ4_0, scalar::matmul_q4_0, scalar::dequantize_q4_0},
+    {QuantType::kQ4_1, scalar::matmul_q4_1, scalar::dequantize_q4_1},
+    {QuantType::kQ5_0, scalar::matmul_q5_0, scalar::dequantize_q5_0},
+    {QuantType::kQ5_1, scalar::matmul_q5_1, scalar::dequantize_q5_1},
+    {QuantType::kQ8_0, scalar::matmul_q8_0, scalar::dequantize_q8_0},
+    {QuantType::kQ2_K, scalar::matmul_q2_k, scalar::dequantize_q2_k},
+    {QuantType::kQ3_K, scalar::matmul_q3_k, scalar::dequantize_q3_k},
+    {QuantType::kQ4_K, scalar::matmul_q4_k, scalar::dequantize_q4_k},
+    {QuantType::kQ5_K, scalar::matmul_q5_k, scalar::dequantize_q5_k},
+    {QuantType::kQ6_K, scalar::matmul_q6_k, scalar::dequantize_q6_k},
+    {QuantType::kBF16, scalar::matmul_bf16, scalar::dequantize_bf16},
+};
+
+MatmulFunction scalar_matmul(QuantType type) {
+  for (const TypeKernels& kernels : kScalarTypes)
+    if (kernels.type == type) return kernels.matmul;
+  return nullptr;
+}
+
+DequantizeFunction scalar_dequantize(QuantType type) {
+  for (const TypeKernels& kernels : kScalarTypes)
+    if (kernels.type == type) return kernels.dequantize;
+  return nullptr;
+}
+
+QuantizeFunction scalar_quantize(ActivationForm form) {
+  switch (form) {
+    case ActivationForm::kF32: return scalar::quantize_f32;
+    case ActivationForm::kA32: return scalar::quantize_a32;
+    case ActivationForm::kA256: return scalar::quantize_a256;
+  }
+  return nullptr;
+}
+
+constexpr KernelSet kScalar = {
+    .name = "scalar",
+    .matmul = scalar_matmul,
+    .dequantize = scalar_dequantize,
+    .quantize = scalar_quantize,
+    .rms_norm = scalar::rms_norm,
+    .add = scalar::add,
+    .add_scaled = scalar::add_scaled,
+    .scale = scalar::scale,
+    .silu_mul = scalar::silu_mul,
+    .gelu_mul = scalar::gelu_mul,
+    .softmax = scalar::softmax,
+    .sigmoid = scalar::sigmoid,
+    .rope = scalar::rope,
+    .to_f16 = scalar::to_f16,
+    .dot = scalar::dot,
+    .attention = scalar::attention,
+};
+
+#if defined(__x86_64__)
+
+// Types without a kernel of their own use the scalar one.
+MatmulFunction avx2_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kF32: return avx2::matmul_f32;
+    case QuantType::kF16: return avx2::matmul_f16;
+    case QuantType::kBF16: return avx2::matmul_bf16;
+    case QuantType::kQ4_0: return avx2::matmul_q4_0;
+    case QuantType::kQ8_0: return avx2::matmul_q8_0;
+    case QuantType::kQ4_K: return avx2::matmul_q4_k;
+    case QuantType::kQ5_K: return avx2::matmul_q5_k;
+    case QuantType::kQ6_K: return avx2::matmul_q6_k;
+    default: return scalar_matmul(type);
+  }
+}
+
+QuantizeFunction avx2_quantize(ActivationForm form) {
+  switch (form) {
+    case ActivationForm::kF32: return scalar::quantize_f32;
+    case ActivationForm::kA32: return avx2::quantize_a32;
+    case ActivationForm::kA256: return avx2::quantize_a256;
+  }
+  return nullptr;
+}
+
+constexpr KernelSet kAvx2 = {
+    .name = "avx2",
+    .matmul = avx2_matmul,
+    .dequantize = scalar_dequantize,
+    .quantize = avx2_quantize,
+    .rms_norm = avx2::rms_norm,
+    .add = avx2::add,
+    .add_scaled = avx2::add_scaled,
+    .scale = avx2::scale,
+    .silu_mul = avx2::silu_mul,
+    .gelu_mul = avx2::gelu_mul,
+    .softmax = avx2::softmax,
+    .sigmoid = avx2::sigmoid,
+    .rope = avx2::rope,
+    .to_f16 = avx2::to_f16,
+    .dot = avx2::dot,
+    .attention = avx2::attention,
+};
+
+// AVX2, FMA and F16C in the processor, and wide registers saved by the operating system.
+bool avx2_runs() {
+  unsigned a, b, c, d;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kNeeded = bit_FMA | bit_F16C | bit_OSXSAVE | bit_AVX;
+  if ((c & kNeeded) != kNeeded) return false;
+  unsigned saved_low, saved_high;
+  __asm__("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
+  constexpr unsigned kSseAndAvx = 6;
+  if ((saved_low & kSseAndAvx) != kSseAndAvx) return false;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_AVX2) != 0;
+}
+
+#endif
+
+struct Registered {
+  const KernelSet* set;
+  bool (*runs)();
+  const char* named;    // reason when HYPURA_ISA named it
+  const char* refused;  // reason when HYPURA_ISA named it and it cannot run
+  const char* best;     // reason when it is the best that runs
+};
+
+bool always() { return true; }
+
+// By ascending speed: the last one that runs is the best.
+constexpr Registered kRegistry[] = {
+    {&kScalar, always, "HYPURA_ISA asks for scalar kernels.", "",
+     "This processor has no instruction set hypura knows better than plain C++."},
+#if defined(__x86_64__)
+    {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
+     "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
+     "The processor has AVX2, FMA and F16C."},
+#endif
+};
+constexpr unsigned kSets = sizeof kRegistry / sizeof kRegistry[0];
+
+struct Runnable {
+  const KernelSet* sets[kSets + 1] = {};
+  const Registered* best = &kRegistry[0];
+
+  Runnable() {
+    unsigned n = 0;
+    for (const Registered& entry : kRegistry) {
+      if (!entry.runs()) continue;
+      sets[n++] = entry.set;
+      best = &entry;
+    }
+  }
+};
+
+const Runnable& runnable() {
+  static const Runnable found;
+  return found;
+}
+
+}  // namespace
+
+uint64_t attention_scratch_floats(uint32_t n_group, uint32_t head_dim_v) {
+  // Per query head: the scores of a chunk and its output.
+  return uint64_t{n_group} * (kPositionsPerPage + uint64_t{head_dim_v});
+}
+
+const KernelSet* const* runnable_kernel_sets() { return runnable().sets; }
+
+const KernelSet& choose_kernels(const char** reason) {
+  const Registered* best = runnable().best;
+  const Registered* chosen = best;
+  const char* why = best->best;
+  if (const char* wanted = std::getenv("HYPURA_ISA"); wanted != nullptr && *wanted != '\0') {
+    why = "HYPURA_ISA names no kernel set (scalar, avx2) and is ignored.";
+    for (const Registered& entry : kRegistry) {
+      if (std::strcmp(entry.set->name, wanted) != 0) continue;
+      const bool runs = entry.runs();
+      if (runs) chosen = &entry;
+      why = runs ? entry.named : entry.refused;
+    }
+  }
+  if (reason != nullptr) *reason = why;
+  return *chosen->set;
+}
+
+}  // namespace hypura::kernels

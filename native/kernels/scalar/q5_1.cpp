@@ -1,0 +1,34 @@
+// Q5_1: 32 five-bit weights with a minimum. w = d q + m; bits as in Q5_0.
+#include "native/kernels/blocks.h"
+#include "native/kernels/scalar/half.h"
+#include "native/kernels/scalar/rows_32.h"
+#include "native/kernels/scalar/scalar.h"
+
+namespace hypura::kernels::scalar {
+namespace {
+
+void unpack(const BlockQ5_1& block, Unpacked32& w) {
+  w.d = read_half(block.d);
+  w.m = read_half(block.m);
+  for (uint32_t i = 0; i < 16; ++i) {
+    const int high_first = block.high[i / 8] >> (i % 8) & 1;
+    const int high_second = block.high[2 + i / 8] >> (i % 8) & 1;
+    w.q[i] = static_cast<int8_t>((block.low[i] & 15) | high_first << 4);
+    w.q[i + 16] = static_cast<int8_t>(block.low[i] >> 4 | high_second << 4);
+  }
+}
+
+}  // namespace
+
+void matmul_q5_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                 uint64_t activation_stride, uint32_t n_positions, float* out,
+                 uint64_t out_stride) {
+  matmul_32<BlockQ5_1, unpack, true>(weights, n_cols, rows, activations, activation_stride,
+                                      n_positions, out, out_stride);
+}
+
+void dequantize_q5_1(const void* row, uint32_t n_cols, float* out) {
+  dequantize_32<BlockQ5_1, unpack, true>(row, n_cols, out);
+}
+
+}  // namespace hypura::kernels::scalar
