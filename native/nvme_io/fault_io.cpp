@@ -41,8 +41,12 @@ uint32_t FaultIo::submit(std::span<const Read> reads) {
     const auto slot = std::find_if(slots_.begin(), slots_.end(),
                                    [](const Slot& s) { return s.place == Place::kFree; });
     if (slot == slots_.end()) break;
-    watch(read);
-    const Faults faults = schedule_.next(read);
+    const std::optional<int32_t> refused = watch(read);
+    Faults faults = schedule_.next(read);
+    if (refused) {
+      faults = Faults();
+      faults.result = refused;
+    }
     {
       const std::lock_guard lock(mutex_);
       slot->order = counters_.reads++;
@@ -106,15 +110,21 @@ FaultIo::Counters FaultIo::counters() const {
   return counters_;
 }
 
-void FaultIo::watch(const Read& read) {
-  if (closed_.load(std::memory_order_acquire)) violate("a read was submitted after close()");
-  if (read.into == nullptr || read.bytes == 0 || read.bytes > kReadBytesMax)
-    return violate("a read of " + std::to_string(read.bytes) + " bytes, or into nothing");
+std::optional<int32_t> FaultIo::watch(const Read& read) {
+  if (closed_.load(std::memory_order_acquire)) {
+    violate("a read was submitted after close()");
+    return -ECANCELED;
+  }
+  if (read.into == nullptr || read.bytes == 0 || read.bytes > kReadBytesMax) {
+    violate("a read of " + std::to_string(read.bytes) + " bytes, or into nothing");
+    return -EINVAL;
+  }
   if (read.offset_bytes % alignment_bytes_ != 0 || read.bytes % alignment_bytes_ != 0 ||
       reinterpret_cast<uintptr_t>(read.into) % alignment_bytes_ != 0) {
     violate("offset " + std::to_string(read.offset_bytes) + ", length " +
             std::to_string(read.bytes) + " or memory is no multiple of " +
             std::to_string(alignment_bytes_));
+    return -EINVAL;
   }
   for (const Slot& slot : slots_) {
     if (slot.place == Place::kFree) continue;
@@ -122,8 +132,10 @@ void FaultIo::watch(const Read& read) {
     if (read.into < other.into + other.bytes && other.into < read.into + read.bytes) {
       violate("the read with tag " + std::to_string(read.tag) + " shares memory with tag " +
               std::to_string(other.tag) + ", which is outstanding");
+      return -EINVAL;
     }
   }
+  return std::nullopt;
 }
 
 void FaultIo::violate(const std::string& what) {
@@ -147,9 +159,6 @@ void FaultIo::begin_due(Clock::time_point now) {
 
 void FaultIo::begin(Slot& slot) {
   const Read& read = slot.read;
-  if (closed_.load(std::memory_order_acquire)) return end(slot, -ECANCELED);
-  if (read.into == nullptr || read.bytes == 0 || read.bytes > kReadBytesMax)
-    return end(slot, -EINVAL);  // a violation that would stop the inner backend
   if (slot.faults.result) {
     if (slot.faults.garbage) std::memset(read.into, kGarbage, read.bytes);
     return end(slot, *slot.faults.result);

@@ -6,7 +6,8 @@
 // overwrite whatever was put into a buffer that was reused too early.
 //
 // It also watches its caller and remembers the first violation: a buffer in two outstanding reads, an address, offset or
-// length out of alignment, a missing or too long buffer, a read after close().
+// length out of alignment, a missing or too long buffer, a read after close(). Such a read ends with -EINVAL or -ECANCELED
+// and is not made.
 // Thread: as IoBackend; release_stalled(), close(), violation() and counters() by any thread.
 // Allocates: in the constructor; and for the sentence of a violation.
 #pragma once
@@ -16,6 +17,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "native/nvme_io/fault_schedule.h"
@@ -41,7 +44,7 @@ class FaultIo final : public IoBackend {
 
   // Lets every read that stalls at this moment begin.
   void release_stalled();
-  // From here on a read is a violation; it ends with -ECANCELED and the drive is not asked.
+  // From here on a read is a violation.
   void close();
   // The first one; ok when there was none.
   Status violation() const;
@@ -66,7 +69,8 @@ class FaultIo final : public IoBackend {
     int32_t result = 0;        // kLate, kDone
   };
 
-  void watch(const Read& read);
+  // What a violation ends with; empty when there is none.
+  std::optional<int32_t> watch(const Read& read);
   void violate(const std::string& what);
   void begin(Slot& slot);
   void begin_due(Clock::time_point now);
