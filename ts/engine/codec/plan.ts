@@ -1,0 +1,27 @@
+/** Encodes a Plan message. Format: docs/formats/plan.md; native checks every size and id again. */
+import { invariant } from '../../base/errors.js'
+import { planFormat, planMagic, prefillAdmission } from '../../native/layout.gen.js'
+import type { ResidencyPlan } from '../../prefetch/plan.js'
+import { recordBytes, SectionPlan, writeRecord } from './records.js'
+
+/** @param nBlocks of the manifest; plan.scores has one entry for each */
+export function encodePlan(plan: ResidencyPlan, nBlocks: number): ArrayBuffer {
+  const { scores, hold, warm } = plan
+  invariant(scores.length === nBlocks, `a plan with ${scores.length} scores for ${nBlocks} blocks`)
+  const sections = new SectionPlan()
+  const headerAt = sections.place(recordBytes('PlanHeader'))
+  const scoreAt = sections.place(nBlocks * 4)
+  const holdAt = sections.place(hold.length * 4)
+  const warmAt = sections.place(warm.length * 4)
+  const message = new ArrayBuffer(sections.bytes)
+  const view = new DataView(message)
+  writeRecord(view, headerAt, 'PlanHeader', {
+    magic: planMagic, format: planFormat, sequenceNumber: plan.sequenceNumber, nBlocks, pinCount: plan.pinCount,
+    prefillAdmission: prefillAdmission[plan.prefillAdmission], nHold: hold.length, nWarm: warm.length,
+    scoreOffset: scoreAt, holdOffset: holdAt, warmOffset: warmAt,
+  })
+  scores.forEach((score, block) => view.setFloat32(scoreAt + block * 4, score, true))
+  hold.forEach((block, i) => view.setUint32(holdAt + i * 4, block, true))
+  warm.forEach((block, i) => view.setUint32(warmAt + i * 4, block, true))
+  return message
+}

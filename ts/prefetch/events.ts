@@ -1,0 +1,54 @@
+/**
+ * What happened in the engine, as plain values; decoded by ts/engine/codec/events.ts from the records of
+ * native/scheduler/event_ring.h. Records may be missing: the ring drops and counts when nobody drains it.
+ */
+
+interface Happening {
+  /** Steady clock. */
+  readonly timeNs: number
+  /** Counts sweeps since load. */
+  readonly sweep: number
+  /** undefined: of no layer. */
+  readonly layer: number | undefined
+}
+
+/** Experts that a layer chose; in prefill the union over all positions. More than eight come as several records. */
+export interface RouteEvent extends Happening { readonly kind: 'route'; readonly experts: readonly number[] }
+export interface ReadEvent extends Happening {
+  readonly kind: 'read'
+  readonly block: number
+  readonly bytes: number
+  readonly microseconds: number
+  readonly retries: number
+}
+export type StallCause = 'ring' | 'expert' | 'row' | 'pin'
+export interface StallEvent extends Happening {
+  readonly kind: 'stall'
+  readonly block: number
+  readonly microseconds: number
+  readonly bytesMissing: number
+  readonly cause: StallCause
+}
+export interface EvictEvent extends Happening {
+  readonly kind: 'evict'
+  readonly block: number
+  readonly replacedBy: number
+  readonly priority: number
+  readonly ageSweeps: number
+}
+/** One sweep's end: a token of decode, or a chunk of prefill. */
+export interface TokenEvent extends Happening {
+  readonly kind: 'token'
+  readonly token: number
+  readonly positions: number
+  readonly computeMicroseconds: number
+  readonly stallMicroseconds: number
+}
+export interface FaultEvent extends Happening {
+  readonly kind: 'fault'
+  readonly errno: number
+  readonly file: number
+  readonly offset: number
+}
+
+export type EngineEvent = RouteEvent | ReadEvent | StallEvent | EvictEvent | TokenEvent | FaultEvent

@@ -1,0 +1,26 @@
+/**
+ * Policy as data: what to keep and what to read in idle time. Immutable and numbered; the twin of Plan in
+ * native/scheduler/plan.h, encoded by ts/engine/codec/plan.ts.
+ *
+ * A plan may make a run slow, never wrong: nothing in it can change a logit.
+ */
+
+/**
+ * How a prefill sweep's experts enter the pool. `normal`: like any other. `keepHits`: into a free slot or the least worthy
+ * one, with score 0, so that the next eviction takes them first. `bypass`: the same, and their use counts for nothing.
+ */
+export type PrefillAdmission = 'normal' | 'keepHits' | 'bypass'
+
+export interface ResidencyPlan {
+  /** Rises with each plan; native refuses an older one. */
+  readonly sequenceNumber: number
+  /** Bands of the pin order that stay; at most what was loaded. */
+  readonly pinCount: number
+  readonly prefillAdmission: PrefillAdmission
+  /** Seconds of stall avoided per GiB kept, by block id; finite and >= 0. */
+  readonly scores: Float32Array
+  /** Expert blocks that are not evicted once filled, ascending; at most half of the pool's slots. */
+  readonly hold: Uint32Array
+  /** Expert blocks that idle time reads, in this order. */
+  readonly warm: Uint32Array
+}
