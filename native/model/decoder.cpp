@@ -1,6 +1,7 @@
 #include "native/model/decoder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "native/base/check.h"
 #include "native/base/hot_path_guard.h"
 #include "native/base/limits.h"
+#include "native/kernels/float_state.h"
 #include "native/model/layers/attention.h"
 #include "native/model/layers/ffn.h"
 #include "native/model/layers/moe.h"
@@ -97,6 +99,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(const DecoderParts& parts) {
 
 Status Decoder::sweep(const TokenBatch& batch) {
   State& s = *state_;
+  const kernels::FloatDefaults defaults;  // E10, for what is computed on this thread outside of the pool
   HYPURA_TRY(s.check(batch));
   const Sweep sweep{.spec = s.spec,
                     .kernels = s.kernels,
@@ -113,7 +116,7 @@ Status Decoder::sweep(const TokenBatch& batch) {
   return {};
 }
 
-// Entries of a sequence must continue it. Quadratic in the batch only over entries that precede: 512 at most.
+// Entries of a sequence must continue it. Quadratic in the batch, of 512 at most: nothing beside one layer.
 Status Decoder::State::check(const TokenBatch& batch) const {
   const HotPathPause pause;
   if (batch.entries.empty() || batch.entries.size() > batch_positions)

@@ -94,8 +94,10 @@ Status begin_results(const Sweep& sweep, const LayerWeights& weights, uint16_t l
   if (!weights.moe.shared_router) return {};
   multiply_trunk(sweep, weights.moe.shared_router, s.shared_gate);
   sweep.kernels.sigmoid(s.shared_gate, n);
-  for (uint64_t i = 0; i < n; ++i)
-    sweep.kernels.scale(s.shared_gate[i], n_embd, s.block_out + i * n_embd);
+  sweep.pool.for_each(n, 1, [&](uint32_t begin, uint32_t end, uint32_t) {
+    for (uint64_t i = begin; i < end; ++i)
+      sweep.kernels.scale(s.shared_gate[i], n_embd, s.block_out + i * n_embd);
+  });
   return {};
 }
 
