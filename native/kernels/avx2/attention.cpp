@@ -40,9 +40,11 @@ inline void score_heads(const float* q, uint64_t q_stride, const Chunk& chunk, u
   for (uint32_t i = 0; i < chunk.n; ++i) {
     const uint8_t* key = chunk.keys + 2 * static_cast<uint64_t>(i) * head_dim;
     Lanes acc[kHeads];
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g) acc[g] = zero_lanes();
     for (uint32_t d = 0; d < whole; d += 16) {
       const Lanes k = load_halves(key + 2 * d);
+#pragma GCC unroll 8
       for (int g = 0; g < kHeads; ++g) {
         const float* query = q + g * q_stride + d;
         acc[g].low = _mm256_fmadd_ps(_mm256_loadu_ps(query), k.low, acc[g].low);
@@ -51,6 +53,7 @@ inline void score_heads(const float* q, uint64_t q_stride, const Chunk& chunk, u
     }
     if (rest != 0) {
       const Lanes k = load_first_halves(key + 2 * whole, rest);
+#pragma GCC unroll 8
       for (int g = 0; g < kHeads; ++g) {
         const float* query = q + g * q_stride + whole;
         acc[g].low =
@@ -59,6 +62,7 @@ inline void score_heads(const float* q, uint64_t q_stride, const Chunk& chunk, u
             masked_fma(_mm256_maskload_ps(query + 8, mask_high), k.high, acc[g].high, mask_high);
       }
     }
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g) scores[g * kChunk + i] = scale * fold(acc[g]);
   }
 }
@@ -69,16 +73,19 @@ inline void sum_values(const float* p, const Chunk& chunk, uint32_t head_dim, fl
   for (uint32_t d = 0; d < head_dim; d += 16) {
     const uint32_t rest = head_dim - d < 16 ? head_dim - d : 16;
     Lanes acc[kHeads];
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g) acc[g] = zero_lanes();
     for (uint32_t i = 0; i < chunk.n; ++i) {
       const uint8_t* value = chunk.values + 2 * (static_cast<uint64_t>(i) * head_dim + d);
       const Lanes v = rest == 16 ? load_halves(value) : load_first_halves(value, rest);
+#pragma GCC unroll 8
       for (int g = 0; g < kHeads; ++g) {
         const __m256 weight = _mm256_set1_ps(p[g * kChunk + i]);
         acc[g].low = _mm256_fmadd_ps(weight, v.low, acc[g].low);
         acc[g].high = _mm256_fmadd_ps(weight, v.high, acc[g].high);
       }
     }
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g) {
       float* y = out + static_cast<uint64_t>(g) * head_dim + d;
       _mm256_maskstore_ps(y, first_lanes(static_cast<int>(rest)), acc[g].low);
@@ -137,9 +144,11 @@ inline void attend(const float* q, uint64_t q_stride, const KvView& kv, uint32_t
                          n_keys - begin < kChunk ? n_keys - begin : kChunk};
     score_heads<kHeads>(q, q_stride, chunk, kv.head_dim_k, scale, scores);
     float chunk_max[kHeads], chunk_sum[kHeads];
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g)
       soften(scores + g * kChunk, chunk.n, &chunk_max[g], &chunk_sum[g]);
     sum_values<kHeads>(scores, chunk, head_dim_v, chunk_out);
+#pragma GCC unroll 8
     for (int g = 0; g < kHeads; ++g) {
       const float* added = chunk_out + static_cast<uint64_t>(g) * head_dim_v;
       float* o = out + g * out_stride;
@@ -156,6 +165,7 @@ inline void attend(const float* q, uint64_t q_stride, const KvView& kv, uint32_t
       merge(added, keep, take, head_dim_v, o);
     }
   }
+#pragma GCC unroll 8
   for (int g = 0; g < kHeads; ++g) avx2::scale(1.0f / sum[g], head_dim_v, out + g * out_stride);
 }
 

@@ -39,18 +39,30 @@ inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
                  uint64_t out_stride) {
   const float* x[kPositions];
   Lanes acc[kRows][kPositions];
+#pragma GCC unroll 8
   for (int p = 0; p < kPositions; ++p)
     x[p] = reinterpret_cast<const float*>(activations + p * activation_stride);
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
     for (int p = 0; p < kPositions; ++p) acc[r][p] = zero_lanes();
 
   const uint32_t whole = n_cols / 16 * 16;
   for (uint32_t i = 0; i < whole; i += 16) {
     Lanes w[kRows];
-    for (int r = 0; r < kRows; ++r)
-      w[r] = Type::load(weights + r * row_bytes + i * sizeof(typename Type::Stored));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const uint8_t* here = weights + r * row_bytes + i * sizeof(typename Type::Stored);
+      // Several rows at once hide the sequence of addresses from the hardware's prefetcher: the next tile's are asked for.
+      // Past the last row that memory may not exist, which a prefetch ignores.
+      if constexpr (kPositions == 1)
+        _mm_prefetch(reinterpret_cast<const char*>(here + kRows * row_bytes), _MM_HINT_T0);
+      w[r] = Type::load(here);
+    }
+#pragma GCC unroll 8
     for (int p = 0; p < kPositions; ++p) {
       const __m256 low = _mm256_loadu_ps(x[p] + i), high = _mm256_loadu_ps(x[p] + i + 8);
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         acc[r][p].low = _mm256_fmadd_ps(w[r].low, low, acc[r][p].low);
         acc[r][p].high = _mm256_fmadd_ps(w[r].high, high, acc[r][p].high);
@@ -59,11 +71,13 @@ inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
   }
   if (const int rest = static_cast<int>(n_cols - whole); rest != 0) {
     const __m256i mask_low = first_lanes(rest), mask_high = first_lanes(rest - 8);
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       uint8_t padded[64] = {};
       __builtin_memcpy(padded, weights + r * row_bytes + whole * sizeof(typename Type::Stored),
                        rest * sizeof(typename Type::Stored));
       const Lanes w = Type::load(padded);
+#pragma GCC unroll 8
       for (int p = 0; p < kPositions; ++p) {
         Lanes& lanes = acc[r][p];
         lanes.low = masked_fma(w.low, _mm256_loadu_ps(x[p] + whole), lanes.low, mask_low);
@@ -71,7 +85,9 @@ inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
       }
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
     for (int p = 0; p < kPositions; ++p) out[p * out_stride + r] = fold(acc[r][p]);
 }
 

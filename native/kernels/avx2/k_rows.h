@@ -41,11 +41,22 @@ inline __m256i broadcast_4(const void* bytes) {
   return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
 }
 
+// Two rows at once hide the sequence of addresses from the hardware's prefetcher: the next pair's block is asked for here.
+// Past the last row this asks for memory that may not exist, which a prefetch ignores.
+template <typename Block>
+inline void prefetch_block(const Block* block) {
+  const char* bytes = reinterpret_cast<const char*>(block);
+#pragma GCC unroll 4
+  for (uint64_t i = 0; i < sizeof(Block); i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
+}
+
 template <typename Type>
 inline void rows_in_place(const typename Type::Block* row0, const typename Type::Block* row1,
                           uint32_t n_blocks, const ActivationA256* a, float* y0, float* y1) {
   __m128 acc = _mm_setzero_ps();  // lanes 0 and 2 count; 1 and 3 are not read
   for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
+    prefetch_block(row0 + b + 2 * uint64_t(n_blocks));
+    prefetch_block(row1 + b + 2 * uint64_t(n_blocks));
     const uint64_t halves =
         Type::halves(row0[b]) | static_cast<uint64_t>(Type::halves(row1[b])) << 32;
     const __m128 d = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(halves))),
@@ -77,6 +88,7 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
                         float (*acc)[8]) {
   const ActivationA256* a[kPositions];
   __m256i isum[kPositions];
+#pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i) {
     a[i] = reinterpret_cast<const ActivationA256*>(
         activations + static_cast<uint64_t>(i) * activation_stride);
@@ -87,18 +99,24 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
     for (int part = 0; part < Type::kSubBlockSteps; part += Type::kSafeSteps) {
       __m256i dot[kPositions];
       const int first = j * Type::kSubBlockSteps + part;
-      for (int s = first; s < first + Type::kSafeSteps; ++s) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i)
+        dot[i] = _mm256_maddubs_epi16(load_32(w.q[first]), broadcast_4(a[i]->q + 4 * first));
+#pragma GCC unroll 8
+      for (int s = first + 1; s < first + Type::kSafeSteps; ++s) {
         const __m256i q = load_32(w.q[s]);
-        for (int i = 0; i < kPositions; ++i) {
-          const __m256i product = _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s));
-          dot[i] = s == first ? product : _mm256_add_epi16(dot[i], product);
-        }
+#pragma GCC unroll 8
+        for (int i = 0; i < kPositions; ++i)
+          dot[i] = _mm256_add_epi16(
+              dot[i], _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s)));
       }
+#pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
         isum[i] = _mm256_add_epi32(isum[i], _mm256_madd_epi16(dot[i], scale));
     }
   }
   const __m256 d = _mm256_load_ps(w.d), dmin = _mm256_load_ps(w.dmin);
+#pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i) {
     __m256i paired = _mm256_setzero_si256();
     if constexpr (Type::kMins || Type::kOffset != 0) {

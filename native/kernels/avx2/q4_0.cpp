@@ -34,13 +34,16 @@ struct Q4_0 {
   template <int kPositions>
   static void strip_dot(const Strip& strip, int k, const ActivationA32* const* a, __m256i* isum) {
     __m256i dot[kPositions];
+#pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) dot[i] = _mm256_setzero_si256();
     for (int s = 0; s < 8; ++s) {
       const __m256i w = load_32(strip.q[k][s]);
+#pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
         dot[i] = _mm256_add_epi16(dot[i],
                                   _mm256_maddubs_epi16(w, broadcast_4(a[i]->q[k] + 4 * s)));
     }
+#pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i)
       isum[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1));
   }

@@ -31,9 +31,11 @@ struct Q8_0 {
 
   template <int kPositions>
   static void strip_dot(const Strip& strip, int k, const ActivationA32* const* a, __m256i* isum) {
+#pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_setzero_si256();
     for (int s = 0; s < 8; ++s) {
       const __m256i magnitude = load_32(strip.q[k][s]), w = load_32(strip.raw[k][s]);
+#pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i) {
         const __m256i q = _mm256_sign_epi8(broadcast_4(a[i]->q[k] + 4 * s), w);
         isum[i] = _mm256_add_epi32(

@@ -99,6 +99,7 @@ template <typename Type, int kPositions>
 inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
                         float (*acc)[8]) {
   const ActivationA32* a[kPositions];
+#pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i)
     a[i] = reinterpret_cast<const ActivationA32*>(activations +
                                                   static_cast<uint64_t>(i) * activation_stride);
@@ -107,6 +108,7 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
     __m256i isum[kPositions];
     Type::template strip_dot<kPositions>(w, k, a, isum);
     const __m256 d = _mm256_load_ps(w.d[k]);
+#pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) {
       if constexpr (Type::kOffset != 0)
         isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(Type::kOffset * a[i]->sum[k]));
@@ -114,6 +116,7 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
                               _mm256_cvtepi32_ps(isum[i]));
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i) {
     const __m256 first =
         _mm256_add_ps(_mm256_add_ps(t[i][0], t[i][1]), _mm256_add_ps(t[i][2], t[i][3]));

@@ -1,0 +1,85 @@
+// What could break: a type without a kernel, sizes that do not agree with the format, an unknown id accepted, HYPURA_ISA
+// ignored in silence.
+// How we notice: the table against the sizes of the format by hand, every type on every set, and the environment variable set
+// to each kind of value.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "native/base/testing.h"
+#include "native/kernels/kernel_set.h"
+#include "native/kernels/quant_types.h"
+
+namespace hypura::kernels {
+namespace {
+
+TEST(quant_types_have_the_sizes_of_the_format) {
+  const struct { uint32_t id, weights, bytes; const char* name; } kFormat[] = {
+      {0, 1, 4, "F32"},       {1, 1, 2, "F16"},       {2, 32, 18, "Q4_0"},     {3, 32, 20, "Q4_1"},
+      {6, 32, 22, "Q5_0"},    {7, 32, 24, "Q5_1"},    {8, 32, 34, "Q8_0"},     {10, 256, 84, "Q2_K"},
+      {11, 256, 110, "Q3_K"}, {12, 256, 144, "Q4_K"}, {13, 256, 176, "Q5_K"}, {14, 256, 210, "Q6_K"},
+      {30, 1, 2, "BF16"}};
+  EXPECT_EQ(quant_types().size(), std::size(kFormat));
+  for (size_t i = 0; i < std::size(kFormat) && i < quant_types().size(); ++i) {
+    const QuantTypeInfo& info = quant_types()[i];
+    EXPECT_EQ(static_cast<uint32_t>(info.type), kFormat[i].id);
+    EXPECT_EQ(info.block_weights, kFormat[i].weights);
+    EXPECT_EQ(info.block_bytes, kFormat[i].bytes);
+    EXPECT_EQ(std::string(info.name), kFormat[i].name);
+    EXPECT(find_quant_type(kFormat[i].id) == &info);
+  }
+}
+
+TEST(unknown_and_removed_ids_are_refused) {
+  for (const uint32_t id : {4u, 5u, 9u, 15u, 31u, 32u, 33u, 36u, 37u, 38u, 39u, 1000u, 0xffffffffu})
+    EXPECT(find_quant_type(id) == nullptr);
+}
+
+TEST(activations_are_multiples_of_64_bytes_and_hold_their_elements) {
+  for (const ActivationForm form : {ActivationForm::kF32, ActivationForm::kA32, ActivationForm::kA256})
+    for (const uint32_t n : {1u, 32u, 255u, 256u, 257u, 4096u, 0xfffffff0u}) {
+      EXPECT_EQ(activation_bytes(form, n) % 64, 0u);
+      EXPECT(activation_bytes(form, n) >= (form == ActivationForm::kF32 ? 4ull * n : 1ull * n));
+    }
+}
+
+TEST(every_type_and_form_has_kernels_on_every_set) {
+  EXPECT_EQ(std::string(runnable_kernel_sets()[0]->name), "scalar");
+  for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
+    for (const QuantTypeInfo& info : quant_types()) {
+      EXPECT((*set)->matmul(info.type) != nullptr);
+      EXPECT((*set)->dequantize(info.type) != nullptr);
+      EXPECT((*set)->quantize(info.form) != nullptr);
+    }
+    EXPECT((*set)->matmul(static_cast<QuantType>(39)) == nullptr);
+    EXPECT((*set)->dequantize(static_cast<QuantType>(39)) == nullptr);
+  }
+}
+
+TEST(hypura_isa_chooses_and_says_so) {
+  const char* before = std::getenv("HYPURA_ISA");
+  const std::string saved = before != nullptr ? before : "";
+  const char* reason = nullptr;
+
+  unsetenv("HYPURA_ISA");
+  const KernelSet& best = choose_kernels(&reason);
+  EXPECT(reason != nullptr && std::strlen(reason) > 0);
+  const KernelSet* last = nullptr;
+  for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
+    last = *set;
+    setenv("HYPURA_ISA", (*set)->name, 1);
+    EXPECT(&choose_kernels(&reason) == *set);
+    EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
+  }
+  EXPECT(last == &best);
+  setenv("HYPURA_ISA", "quantum", 1);
+  EXPECT(&choose_kernels(&reason) == &best);
+  EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
+  EXPECT(&choose_kernels(nullptr) == &best);
+
+  if (before != nullptr) setenv("HYPURA_ISA", saved.c_str(), 1);
+  else unsetenv("HYPURA_ISA");
+}
+
+}  // namespace
+}  // namespace hypura::kernels
