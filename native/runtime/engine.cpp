@@ -1,11 +1,11 @@
 #include "native/runtime/engine.h"
 
-#include <cfenv>
 #include <new>
 #include <system_error>
 #include <utility>
 
 #include "native/base/limits.h"
+#include "native/kernels/float_state.h"
 #include "native/runtime/probe.h"
 #include "native/runtime/text.h"
 
@@ -81,8 +81,7 @@ Engine::~Engine() {
 }
 
 void Engine::main() {
-  // Rule E10: rounding to nearest, denormals kept. Another library may have changed them for threads to come.
-  std::fesetenv(FE_DFL_ENV);
+  const kernels::FloatDefaults defaults;  // the sampler and the loop's share of compute (rule E10)
   Status failed;
   try {
     load_and_serve();
@@ -227,7 +226,7 @@ CounterRow Engine::counters() const {
   return row;
 }
 
-Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks) {
+Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks, uint64_t room_bytes) {
   auto job = std::make_shared<ReadJob>();
   for (uint32_t id : blocks) {
     if (id >= message_.table.size())
@@ -235,6 +234,8 @@ Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> b
     job->blocks.push_back(BlockId{id});
   }
   const uint64_t bytes = job_bytes(message_.table, job->blocks);
+  if (bytes > room_bytes)
+    return Status::error(Code::kInvalidArgument, text("the blocks have ", bytes, " bytes, there is room for ", room_bytes));
   if (bytes > kJobBytesMax)
     return Status::error(Code::kInvalidArgument, text(bytes, " bytes in one call, at most ", kJobBytesMax));
   try {

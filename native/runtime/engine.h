@@ -42,9 +42,9 @@ class Engine {
   Status submit_plan(std::span<const std::byte> message);
   uint32_t drain_events(std::span<scheduler::Event> into) { return events_.drain(into); }
   CounterRow counters() const;
-  // The job's `done` tells when; notify is called then. Errors: kInvalidArgument, kInsufficientMemory, kClosed, or what
-  // made loading fail.
-  Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks);
+  // room_bytes: what the caller can take. The job's `done` tells when; notify is called then. Errors: kInvalidArgument,
+  // kInsufficientMemory, kClosed, or what made loading fail.
+  Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks, uint64_t room_bytes);
   // wake: see Sequence. Errors: kClosed, kInvalidArgument when all sequences the engine was loaded for are taken.
   Result<std::shared_ptr<Sequence>> create_sequence(std::function<void()> wake);
 

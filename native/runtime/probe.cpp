@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
 
 #include "native/base/limits.h"
 #include "native/kernels/kernel_set.h"
@@ -158,7 +159,7 @@ HardwareReport probe(const std::string& path) {
   HardwareReport report;
   report.cpu_model = cpuinfo_value(cpuinfo, "model name");
   if (report.cpu_model.empty()) report.cpu_model = "unknown";
-  report.logical_cores = std::max(1u, std::thread::hardware_concurrency());
+  report.logical_cores = static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
   report.usable_cores = default_threads();
   report.cpu_features = relevant_features(cpuinfo);
   const char* reason = "";

@@ -1,0 +1,198 @@
+#include "native/addon/native_engine.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "native/addon/convert.h"
+#include "native/addon/native_sequence.h"
+#include "native/base/limits.h"
+
+namespace hypura::addon {
+namespace {
+
+nvme_io::BackendChoice need_io_choice(const Napi::Value& value) {
+  const std::string name = need_string(value, "io");
+  if (name == "auto") return nvme_io::BackendChoice::kAuto;
+  if (name == "uring") return nvme_io::BackendChoice::kUring;
+  if (name == "pread") return nvme_io::BackendChoice::kPread;
+  if (name == "buffered") return nvme_io::BackendChoice::kBuffered;
+  refuse(value.Env(), text("io is '", name, "', it must be auto, uring, pread or buffered"));
+}
+
+runtime::EngineOptions need_options(const Napi::Value& value) {
+  const Napi::Object object = need_object(value, "options");
+  runtime::EngineOptions options;
+  options.threads = need_u32(object.Get("threads"), "threads", kThreadsMax);
+  options.io = need_io_choice(object.Get("io"));
+  options.io_depth = need_u32(object.Get("ioDepth"), "ioDepth", kIoDepthMax);
+  const Napi::Value faults = object.Get("faults");
+  if (!faults.IsUndefined()) options.faults = need_string(faults, "faults");
+  return options;
+}
+
+Napi::Object facts_object(Napi::Env env, const runtime::EngineFacts& facts) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ioBackend", facts.io_backend);
+  object.Set("ioReason", facts.io_reason);
+  object.Set("direct", Napi::Boolean::New(env, facts.direct));
+  object.Set("directReason", facts.direct_reason);
+  object.Set("isa", facts.isa);
+  object.Set("threads", facts.threads);
+  object.Set("arenaBytes", static_cast<double>(facts.arena_bytes));
+  object.Set("hugePageBytes", static_cast<double>(facts.huge_page_bytes));
+  return object;
+}
+
+}  // namespace
+
+Napi::Object NativeEngine::create(Napi::Env env, std::shared_ptr<Bell> bell, Napi::Value load, Napi::Value options) {
+  const runtime::EngineOptions engine_options = need_options(options);
+  const auto self = std::make_shared<NativeEngine>(std::move(bell));
+  self->engine_ = value_or_throw(env, runtime::Engine::create(need_bytes(load, "load"), engine_options,
+                                                              [bell = self->bell_, id = self->id_] { bell->ring(id); }));
+  self->bell_->listen(self->id_, self);
+  return self->functions(env);
+}
+
+NativeEngine::NativeEngine(std::shared_ptr<Bell> bell)
+    : bell_(std::move(bell)), id_(bell_->next_id()), waiting_for_open_(*bell_), waiting_for_close_(*bell_) {}
+
+NativeEngine::~NativeEngine() {
+  bell_->forget(id_);
+}
+
+Napi::Object NativeEngine::functions(Napi::Env env) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto add = [&](const char* name, Napi::Value (NativeEngine::*function)(const Napi::CallbackInfo&)) {
+    object.Set(name, method(env, name, [self = shared_from_this(), function](const Napi::CallbackInfo& info) {
+                 return ((*self).*function)(info);
+               }));
+  };
+  add("opened", &NativeEngine::opened);
+  add("submitPlan", &NativeEngine::submit_plan);
+  add("drainEvents", &NativeEngine::drain_events);
+  add("counters", &NativeEngine::counters);
+  add("readBlocks", &NativeEngine::read_blocks);
+  add("createSequence", &NativeEngine::create_sequence);
+  add("close", &NativeEngine::close);
+  object.Freeze();
+  return object;
+}
+
+runtime::Engine& NativeEngine::open_engine(Napi::Env env) const {
+  if (engine_ == nullptr) throw error_of(env, Status::error(Code::kClosed, "the engine was closed"));
+  return *engine_;
+}
+
+void NativeEngine::on_news(Napi::Env env) {
+  if (engine_ == nullptr) return;
+  settle_opened(env);
+  settle_reads(env);
+  if (!engine_->closed()) return;
+  engine_.reset();
+  waiting_for_close_.settle_all([&](Napi::Promise::Deferred& deferred) { deferred.Resolve(env.Undefined()); });
+}
+
+void NativeEngine::on_teardown() {
+  engine_.reset();
+  waiting_for_open_.abandon();
+  waiting_for_close_.abandon();
+  reads_.clear();
+}
+
+Napi::Value NativeEngine::opened(const Napi::CallbackInfo& info) {
+  open_engine(info.Env());
+  const Napi::Promise promise = waiting_for_open_.add(info.Env(), shared_from_this());
+  settle_opened(info.Env());
+  return promise;
+}
+
+void NativeEngine::settle_opened(Napi::Env env) {
+  if (waiting_for_open_.empty()) return;
+  const auto opened = engine_->opened();
+  if (!opened) return;
+  waiting_for_open_.settle_all([&](Napi::Promise::Deferred& deferred) {
+    if (opened->ok()) deferred.Resolve(facts_object(env, opened->value()));
+    else deferred.Reject(error_of(env, opened->status()).Value());
+  });
+}
+
+Napi::Value NativeEngine::submit_plan(const Napi::CallbackInfo& info) {
+  runtime::Engine& engine = open_engine(info.Env());
+  throw_if(info.Env(), engine.submit_plan(need_bytes(info[0], "plan")));
+  return info.Env().Undefined();
+}
+
+// In pieces, because records ask for an alignment that a view of a Uint32Array need not have.
+Napi::Value NativeEngine::drain_events(const Napi::CallbackInfo& info) {
+  runtime::Engine& engine = open_engine(info.Env());
+  const std::span<uint32_t> into = need_u32s(info[0], "into");
+  constexpr size_t kWords = sizeof(scheduler::Event) / sizeof(uint32_t);
+  std::array<scheduler::Event, 128> piece;
+  size_t count = 0;
+  for (size_t room = into.size() / kWords; room > 0;) {
+    const uint32_t got = engine.drain_events(std::span(piece).first(std::min(room, piece.size())));
+    if (got == 0) break;
+    std::memcpy(into.data() + count * kWords, piece.data(), got * sizeof(scheduler::Event));
+    count += got;
+    room -= got;
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
+Napi::Value NativeEngine::counters(const Napi::CallbackInfo& info) {
+  runtime::Engine& engine = open_engine(info.Env());
+  const std::span<double> into = need_elements<double>(info[0], "into", napi_float64_array, "Float64Array");
+  if (into.size() < runtime::kCounterCount)
+    refuse(info.Env(), text("into has ", into.size(), " places, there are ", runtime::kCounterCount, " counters"));
+  const runtime::CounterRow row = engine.counters();
+  std::copy(row.begin(), row.end(), into.begin());
+  return info.Env().Undefined();
+}
+
+Napi::Value NativeEngine::read_blocks(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  runtime::Engine& engine = open_engine(env);
+  const std::span<uint32_t> blocks = need_u32s(info[0], "blocks");
+  const size_t room = need_bytes(info[1], "into").size();
+  auto job = value_or_throw(env, engine.read_blocks(blocks, room));
+  bell_->hold();
+  reads_.push_back({.job = std::move(job),
+                    .deferred = Napi::Promise::Deferred::New(env),
+                    .into = Napi::Persistent(info[1].As<Napi::Object>()),
+                    .keep_alive = shared_from_this()});
+  return reads_.back().deferred.Promise();
+}
+
+void NativeEngine::settle_reads(Napi::Env env) {
+  const auto done = [](const PendingRead& read) { return read.job->done.load(std::memory_order_acquire); };
+  for (PendingRead& read : reads_) {
+    if (!done(read)) continue;
+    bell_->release();
+    try {
+      throw_if(env, read.job->status);
+      const std::span<std::byte> into = need_bytes(read.into.Value(), "into");  // it may have been detached meanwhile
+      if (into.size() < read.job->bytes.size()) refuse(env, "into became smaller while its blocks were read");
+      std::memcpy(into.data(), read.job->bytes.data(), read.job->bytes.size());
+      read.deferred.Resolve(env.Undefined());
+    } catch (const Napi::Error& error) {
+      read.deferred.Reject(error.Value());
+    }
+  }
+  std::erase_if(reads_, done);
+}
+
+Napi::Value NativeEngine::create_sequence(const Napi::CallbackInfo& info) {
+  open_engine(info.Env());
+  return NativeSequence::create(info.Env(), bell_, shared_from_this());
+}
+
+Napi::Value NativeEngine::close(const Napi::CallbackInfo& info) {
+  const Napi::Promise promise = waiting_for_close_.add(info.Env(), shared_from_this());
+  if (engine_ != nullptr) engine_->close();
+  else waiting_for_close_.settle_all([&](Napi::Promise::Deferred& deferred) { deferred.Resolve(info.Env().Undefined()); });
+  return promise;
+}
+
+}  // namespace hypura::addon
