@@ -85,7 +85,7 @@ export function resolveShape(given: Partial<ModelShape>, preset?: Preset): Model
   const shapeChanged = heads !== base.heads || width !== base.width
   const shape: ModelShape = {
     ...base,
-    kvHeads: heads === base.heads ? base.kvHeads : heads,
+    kvHeads: heads === base.heads && arch !== 'olmoe' ? base.kvHeads : heads,
     headDim: shapeChanged ? width / heads : base.headDim,
     ...given,
     arch,
@@ -106,6 +106,9 @@ function check(shape: ModelShape): ModelShape {
   whole('rope-original-context', shape.ropeOriginalContext, 1, 0x7fffffff)
   if (shape.headDim % 2 !== 0) throw usage('head-dim', `${shape.headDim} is odd; RoPE turns pairs`)
   if (shape.heads % shape.kvHeads !== 0) throw usage('kv-heads', `${shape.heads} heads cannot share ${shape.kvHeads}`)
+  if (shape.arch === 'olmoe' && (shape.kvHeads !== shape.heads || shape.heads * shape.headDim !== shape.width)) {
+    throw usage('arch', 'olmoe normalises whole rows of queries and keys, so heads x head-dim must be the width and kv-heads equal heads')
+  }
   if (!(shape.ropeBase > 0) || !(shape.ropeFactor > 0)) throw usage('rope-base', 'base and factor must be above 0')
   oneOf('quant', shape.quant, quants)
   oneOf('rope-scaling', shape.ropeScaling, ropeScalings)
