@@ -48,7 +48,7 @@ export function firstPlan(manifest: BlockManifest, regions: Pick<RegionSizes, 'p
     sequenceNumber: 1,
     pinCount: regions.pinCount,
     prefillAdmission: 'normal',
-    scores: new Float32Array(manifest.blocks.count),
+    scores: new Float32Array(manifest.blocks.count).fill(1),
     hold: new Uint32Array(0),
     warm: new Uint32Array(0),
   }
