@@ -28,6 +28,7 @@ namespace hypura::scheduler {
 class BlockTable;
 class EventRing;
 struct Plan;
+enum class BlockKind : uint8_t;
 
 // Sizes of the regions, summed by the planner and checked by load_message: a record of the Load message's budget.
 struct CacheSizes {
@@ -152,6 +153,7 @@ class BlockCache {
   friend class BlockLease;
   struct State;
   explicit BlockCache(std::unique_ptr<State> state);
+  Result<std::optional<BlockLease>> next(BlockKind kind);
   void release_run(BandRun& run);
   void release_lease(BlockLease& lease);
   std::unique_ptr<State> state_;

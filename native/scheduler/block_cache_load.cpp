@@ -1,0 +1,71 @@
+// Filling memory before the first sweep: trunk, pinned stack, and the experts when there is a slot for each.
+#include <algorithm>
+#include <limits>
+
+#include "native/base/check.h"
+#include "native/scheduler/block_cache_state.h"
+
+namespace hypura::scheduler {
+
+void BlockCache::State::load_completed(uint32_t fetch, Completed what) {
+  const LoadJob& job = jobs[job_of_fetch[fetch - fetches.load]];
+  if (what == Completed::kFailed) {
+    log.failed(job.block, io->outcome(fetch));
+    if (!load_failure) load_failure = io->outcome(fetch);
+    return;
+  }
+  free_fetches.push_back(fetch);
+  if (what == Completed::kReturned) return;
+  log.counters.load_bytes.fetch_add(hulls.hull_bytes(job.block), std::memory_order_relaxed);
+  if (table[job.block].kind == BlockKind::kExpert) experts.pool().set_ready(job.slot);
+}
+
+Status BlockCache::load(const std::atomic<bool>& cancelled) {
+  State& s = *state_;
+  uint32_t n_experts = 0;
+  for (uint32_t i = 0; i < s.table.size(); ++i) {
+    const BlockId id{i};
+    if (s.table[id].kind == BlockKind::kExpert) ++n_experts;
+    if (s.data[i] == nullptr) continue;
+    auto* into = const_cast<std::byte*>(s.data[i]) - s.hulls.hull(id, 0).lead_bytes;
+    s.jobs.push_back({.block = id, .into = into});
+  }
+  if (n_experts > 0 && s.sizes.pool_slots >= n_experts) {
+    for (uint32_t i = 0; i < s.table.size(); ++i) {
+      const BlockId id{i};
+      if (s.table[id].kind != BlockKind::kExpert) continue;
+      const SlotId slot = s.experts.pool().take()->slot;
+      s.experts.pool().assign(slot, id, 0, 0);
+      s.jobs.push_back({.block = id, .into = s.experts.pool().bytes(slot).data(), .slot = slot});
+    }
+  }
+  // In the order of the file, which is what drives like best.
+  std::sort(s.jobs.begin(), s.jobs.end(), [&](const State::LoadJob& a, const State::LoadJob& b) {
+    const Extent &left = s.table.extents(a.block)[0], &right = s.table.extents(b.block)[0];
+    return left.file != right.file ? left.file < right.file : left.offset_bytes < right.offset_bytes;
+  });
+  uint64_t total = 0;
+  for (const State::LoadJob& job : s.jobs) total += s.hulls.hull_bytes(job.block);
+  s.log.counters.load_bytes_total.store(total, std::memory_order_relaxed);
+
+  size_t next = 0;
+  const size_t fetches = s.free_fetches.size();
+  while (true) {
+    const uint64_t heard = s.io->bell().rings();
+    s.pump();
+    if (s.load_failure) return s.error_of(*s.load_failure);
+    if (cancelled.load(std::memory_order_relaxed))
+      return Status::error(Code::kCancelled, "loading was cancelled");
+    while (next < s.jobs.size() && !s.free_fetches.empty()) {
+      const uint32_t fetch = s.free_fetches.back();
+      if (!s.io->queue(fetch, s.jobs[next].block, s.jobs[next].into, ReadClass::kDemand)) break;
+      s.free_fetches.pop_back();
+      s.job_of_fetch[fetch - s.fetches.load] = static_cast<uint32_t>(next++);
+    }
+    s.io->kick();
+    if (next == s.jobs.size() && s.free_fetches.size() == fetches) return {};
+    s.io->bell().wait(heard, std::chrono::milliseconds(10));
+  }
+}
+
+}  // namespace hypura::scheduler
