@@ -1,5 +1,6 @@
 /**
- * Every limit of the parser, with its unit and its reason. The native side has its own table (native/base/limits.h).
+ * Every limit of the parser, with its unit and its reason. The native side has its own table (native/base/limits.h);
+ * limits on what values mean stand where they are read (ts/manifest, ts/tokenizer).
  *
  * A limit is what the largest honest file needs, times a margin; what is beyond it is refused before memory is spent.
  */
@@ -52,14 +53,4 @@ export const ggufLimits: GgufLimits = Object.freeze({
   readTensorBytes: 64 << 20,
   /** The longest name of a family seen has 18 letters. */
   architectureBytes: 64,
-})
-
-/** Limits on values, for the layers that give the values a meaning. */
-export const valueLimits: Readonly<{ blockCount: number; expertCount: number; chatTemplateBytes: number }> = Object.freeze({
-  /** The deepest models have about 130 layers; equals kLayersMax of the native side. */
-  blockCount: 4_096,
-  /** 512 is the most seen; expert ids cross the border as 16 bits. */
-  expertCount: 65_535,
-  /** The longest seen is about 20 KiB. */
-  chatTemplateBytes: 1 << 20,
 })
