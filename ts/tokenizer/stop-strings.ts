@@ -10,51 +10,53 @@ import { HypuraError } from '../base/errors.js'
 export interface StopResult {
   /** Text that can no longer be part of a stop string. */
   readonly text: string
-  /** The stop string that was found, or undefined. Nothing after it is emitted. */
-  readonly stop: string | undefined
+  /** The stop string that was found; nothing from it on is emitted. */
+  readonly matched: string | undefined
 }
 
-export interface StopMatcher {
-  push(text: string): StopResult
-  /** The text that was held back, when the stream ends without a match. */
-  end(): string
-}
+/** One per stream. Deciding whether text may be shown costs one step per character. */
+export class StopStrings {
+  readonly #states: readonly State[]
+  #state = 0
+  /** What may still become a stop string: as many characters as the state is deep. */
+  #held = ''
+  #matched: string | undefined
 
-const nowhere: StopMatcher = { push: (text) => ({ text, stop: undefined }), end: () => '' }
-
-/** @throws ERR_HYPURA_INVALID_ARGUMENT for an empty string: it would stop everywhere */
-export function createStopMatcher(stops: readonly string[]): StopMatcher {
-  if (stops.length === 0) return nowhere
-  if (stops.some((stop) => stop.length === 0)) {
-    throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'A stop string is empty. Leave it out, or give at least one character.', { field: 'stop' })
+  /** @throws ERR_HYPURA_INVALID_ARGUMENT for an empty string: it would stop everywhere */
+  constructor(stops: readonly string[]) {
+    if (stops.includes('')) {
+      throw new HypuraError(
+        'ERR_HYPURA_INVALID_ARGUMENT', 'A stop string is empty. Leave it out, or give at least one character.', { field: 'stop' },
+      )
+    }
+    this.#states = buildAutomaton(stops)
   }
-  const states = buildAutomaton(stops)
-  let state = 0
-  let held = ''
-  let stopped: string | undefined
-  return {
-    push(text) {
-      if (stopped !== undefined) return { text: '', stop: stopped }
-      const all = held + text
-      for (let i = held.length; i < all.length; i++) {
-        state = step(states, state, all.charCodeAt(i))
-        const stop = states[state]!.stop
-        if (stop !== undefined) {
-          stopped = stop
-          held = ''
-          return { text: all.slice(0, i + 1 - stop.length), stop }
-        }
-      }
-      const keep = Math.min(states[state]!.depth, all.length)
-      held = all.slice(all.length - keep)
-      return { text: all.slice(0, all.length - keep), stop: undefined }
-    },
-    end() {
-      const rest = held
-      held = ''
-      state = 0
-      return rest
-    },
+
+  push(text: string): StopResult {
+    if (this.#matched !== undefined) return { text: '', matched: this.#matched }
+    const before = this.#held.length
+    for (let i = 0; i < text.length; i++) {
+      this.#state = step(this.#states, this.#state, text.charCodeAt(i))
+      const { stop } = this.#states[this.#state]!
+      if (stop === undefined) continue
+      this.#matched = stop
+      const shown = (this.#held + text.slice(0, i + 1)).slice(0, before + i + 1 - stop.length)
+      this.#held = ''
+      return { text: shown, matched: stop }
+    }
+    const all = this.#held + text
+    const shown = all.length - this.#states[this.#state]!.depth
+    this.#held = all.slice(shown)
+    return { text: all.slice(0, shown), matched: undefined }
+  }
+
+  /** What was held back, when the stream ends without a match. Starts anew. */
+  end(): string {
+    const rest = this.#held
+    this.#held = ''
+    this.#state = 0
+    this.#matched = undefined
+    return rest
   }
 }
 

@@ -36,6 +36,8 @@ export interface Tokenizer {
   decode(tokens: Iterable<number>, options?: DecodeOptions): string
   /** What a token stands for; the text itself for control tokens. @throws ERR_HYPURA_INVALID_ARGUMENT for a bad id */
   tokenBytes(token: number): Uint8Array
+  /** The token's own text in the file, invalid UTF-8 replaced: "<|im_end|>", "Ġthe". */
+  tokenText(token: number): string
   isControl(token: number): boolean
   detokenizer(options?: DecodeOptions): StreamDetokenizer
 }
@@ -45,6 +47,8 @@ export interface EncodeOptions {
   readonly addSpecial?: boolean
   /** Find control tokens in the text: for rendered templates, never for text from users. Off. */
   readonly parseSpecial?: boolean
+  /** Applied to each plain stretch, after control tokens were found: takes guards away (guarded-text.ts). */
+  readonly restore?: (plain: string) => string
 }
 
 export interface DecodeOptions {
@@ -148,7 +152,7 @@ class ModelTokenizer implements Tokenizer {
     this.#specials = createSpecialTokens(vocabulary, stripRulesFor(metadata.string('general.name'), vocabulary))
   }
 
-  encode(text: string, { addSpecial = false, parseSpecial = false }: EncodeOptions = {}): Uint32Array {
+  encode(text: string, { addSpecial = false, parseSpecial = false, restore = (plain) => plain }: EncodeOptions = {}): Uint32Array {
     if (text.length > textUnitsMax) {
       throw new HypuraError(
         'ERR_HYPURA_INVALID_ARGUMENT',
@@ -165,7 +169,7 @@ class ModelTokenizer implements Tokenizer {
         afterSpecial = true
         continue
       }
-      const plain = text.slice(fragment.from, fragment.to)
+      const plain = restore(text.slice(fragment.from, fragment.to))
       this.#kind.core.encode(this.#kind.addSpacePrefix && afterSpecial ? ` ${plain}` : plain, out)
       afterSpecial = false
     }
@@ -192,6 +196,11 @@ class ModelTokenizer implements Tokenizer {
     this.#check(token)
     const kind = this.#vocabulary.kinds[token]
     return kind === tokenKinds.control || kind === tokenKinds.unknown
+  }
+
+  tokenText(token: number): string {
+    this.#check(token)
+    return this.#vocabulary.texts.text(token)
   }
 
   tokenBytes(token: number): Uint8Array {
