@@ -50,8 +50,8 @@ class Decoder {
 
   // One pass over all layers. The caller has called cache.begin_sweep() with with_head set exactly when an entry wants
   // logits, and calls cache.end_sweep() afterwards, also after an error.
-  // When more than logits_rows entries want logits, the head's bands are acquired once per group of logits_rows rows: a
-  // streamed head is then read as many times. On success the sequences' lengths have grown; after an error they have not,
+  // When more than logits_rows entries want logits, the head's bands are acquired once per group of logits_rows rows: what
+  // is streamed of the head is read as many times, and read-ahead into the next sweep is dropped in between. On success the sequences' lengths have grown; after an error they have not,
   // and the same batch may be swept again.
   // Errors: kInvalidArgument and kContextOverflow for entries that do not fit, before anything is computed; kCancelled;
   // kNonFinite naming the layer; what the cache and on_logits return.
