@@ -85,7 +85,8 @@ Arena::~Arena() {
 
 Result<std::span<std::byte>> Arena::carve(uint64_t bytes, uint64_t alignment_bytes) {
   if (!std::has_single_bit(alignment_bytes) || alignment_bytes > kHugePageBytes) {
-    return Status::error(Code::kInternal, "arena: an alignment of " + std::to_string(alignment_bytes) +
+    return Status::error(Code::kInternal, "arena: an alignment of " +
+                                              std::to_string(alignment_bytes) +
                                               " bytes is no power of two up to 2 MiB");
   }
   const uint64_t begin = align_up(carved_bytes_, alignment_bytes);

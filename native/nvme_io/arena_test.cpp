@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -23,7 +23,9 @@ constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
 uint64_t address(std::span<std::byte> piece) { return reinterpret_cast<uintptr_t>(piece.data()); }
 
 TEST(arena_begins_on_a_huge_page_and_rounds_up_to_small_ones) {
-  for (const uint64_t bytes : {0ull, 1ull, 4096ull, 4097ull, (2ull << 20) - 1, (2ull << 20) + 1, 9ull << 20}) {
+  const std::array<uint64_t, 7> sizes = {
+      0, 1, 4096, 4097, kHugePageBytes - 1, kHugePageBytes + 1, 9u << 20};
+  for (const uint64_t bytes : sizes) {
     Result<Arena> arena = Arena::create(bytes);
     ASSERT(arena.ok());
     EXPECT_EQ(arena->size_bytes(), (bytes + 4095) / 4096 * 4096);

@@ -74,9 +74,9 @@ Status check_disabled_names() {
 Status disabled(const Entry& entry) {
   Status status;
   for_each_disabled([&](std::string_view name) {
-    if (entry.name == name)
-      status = Status::error(Code::kUnsupported,
-                             "disabled by the environment variable " + std::string(kDisableVariable));
+    if (entry.name != name) return;
+    status = Status::error(Code::kUnsupported,
+                           std::string("disabled by the environment variable ") + kDisableVariable);
   });
   return status;
 }

@@ -14,6 +14,8 @@ using std::chrono::nanoseconds;
 
 // What a failed or missing part of a read leaves in memory: no weights.
 constexpr int kGarbage = 0xa5;
+// No file is longer; the sum of offset and length stays below 2^63.
+constexpr uint64_t kOffsetMax = static_cast<uint64_t>(INT64_MAX) - kReadBytesMax;
 // How long to wait before a read that the inner backend did not take is offered again.
 constexpr nanoseconds kOfferAgain = std::chrono::milliseconds(1);
 
@@ -68,7 +70,7 @@ uint32_t FaultIo::reap(std::span<ReadDone> done, nanoseconds wait) {
   if (done.empty()) return 0;
   const Clock::time_point until =
       Clock::now() + std::clamp(wait, nanoseconds(0), nanoseconds(std::chrono::hours(1)));
-  for (bool last = false;; ) {
+  for (bool last = false;;) {
     const Clock::time_point now = Clock::now();
     begin_due(now);
     if (count(Place::kInDrive) == 0) end_late_ones();
@@ -94,7 +96,8 @@ void FaultIo::wake() {
 }
 
 void FaultIo::release_stalled() {
-  releases_.fetch_add(1, std::memory_order_acq_rel);  // pairs with the loads in submit() and begin_due()
+  // Pairs with the loads in submit() and begin_due().
+  releases_.fetch_add(1, std::memory_order_acq_rel);
   inner_->wake();
 }
 
@@ -115,8 +118,10 @@ std::optional<int32_t> FaultIo::watch(const Read& read) {
     violate("a read was submitted after close()");
     return -ECANCELED;
   }
-  if (read.into == nullptr || read.bytes == 0 || read.bytes > kReadBytesMax) {
-    violate("a read of " + std::to_string(read.bytes) + " bytes, or into nothing");
+  if (read.into == nullptr || read.bytes == 0 || read.bytes > kReadBytesMax ||
+      read.offset_bytes > kOffsetMax) {
+    violate("a read of " + std::to_string(read.bytes) +
+            " bytes, or behind every file, or into nothing");
     return -EINVAL;
   }
   if (read.offset_bytes % alignment_bytes_ != 0 || read.bytes % alignment_bytes_ != 0 ||

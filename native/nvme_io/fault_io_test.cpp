@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <functional>
 #include <map>
@@ -35,7 +36,7 @@ bool mentions(const Status& status, const std::string& what) {
 // A file, a FaultIo over the pread pool, and eight buffers; reads are numbered by their place in the file.
 class Bench {
  public:
-  explicit Bench(const std::string& schedule, uint32_t alignment_bytes = kSectorBytes)
+  explicit Bench(const std::string& schedule)
       : path_(folder_.file("weights", kSlots * kReadBytes)), buffer_(kSlots * kReadBytes, kFill) {
     Result<ModelFile> file = ModelFile::open(path_, identity_of(path_), true);
     Result<OpenedBackend> inner = open_backend(BackendChoice::kPread, kSlots);
@@ -43,7 +44,7 @@ class Bench {
     EXPECT_OK(parsed.status());
     CHECK(file.ok() && inner.ok() && parsed.ok());
     file_.emplace(std::move(file).value());
-    io_ = std::make_unique<FaultIo>(std::move(inner->backend), std::move(parsed).value(), alignment_bytes);
+    io_ = std::make_unique<FaultIo>(std::move(inner->backend), std::move(parsed).value());
   }
 
   FaultIo& io() { return *io_; }
@@ -70,7 +71,8 @@ class Bench {
     std::vector<ReadDone> all;
     while (all.size() < n) {
       std::array<ReadDone, 3> done;
-      const uint32_t got = io_->reap(std::span(done).first(std::min<size_t>(3, n - all.size())), patience);
+      const size_t room = std::min(done.size(), n - all.size());
+      const uint32_t got = io_->reap(std::span(done).first(room), patience);
       if (got == 0) break;
       all.insert(all.end(), done.begin(), done.begin() + got);
     }
@@ -159,8 +161,10 @@ TEST(a_flipped_bit_is_one_bit_and_the_result_hides_it) {
   EXPECT(bench.results(2) == (std::vector<int32_t>{kWhole, kWhole}));
   for (uint32_t i = 0; i < 2; ++i) {
     int bits = 0;
-    for (uint32_t b = 0; b < kReadBytes; ++b)
-      bits += __builtin_popcount(std::to_integer<unsigned>(bench.at(i)[b] ^ byte_at(i * kReadBytes + b)));
+    for (uint32_t b = 0; b < kReadBytes; ++b) {
+      const std::byte wrong = bench.at(i)[b] ^ byte_at(i * kReadBytes + b);
+      bits += std::popcount(std::to_integer<unsigned>(wrong));
+    }
     EXPECT_EQ(bits, 1);
   }
   EXPECT((bench.at(0)[9] ^ byte_at(9)) == std::byte{1 << 5});
@@ -313,6 +317,11 @@ TEST(violations_of_the_caller_are_seen) {
     submit(bench, read);
   }), "into nothing"));
   EXPECT(mentions(violation([&](Bench& bench) {
+    Read read = bench.read(1);
+    read.offset_bytes = 1ull << 63;
+    submit(bench, read);
+  }), "behind every file"));
+  EXPECT(mentions(violation([&](Bench& bench) {
     bench.io().close();
     submit(bench, bench.read(1));
   }), "after close"));
@@ -362,7 +371,8 @@ TEST(a_careful_reader_gets_the_bytes_through_every_fault_but_the_silent_one) {
   for (uint32_t mode = 0; mode < kFaultModes; ++mode) {
     const auto fault = static_cast<FaultMode>(mode);
     for (uint32_t k = 0; k < kSlots; ++k) {
-      Bench bench(std::string(name_of(fault)) + ":at=" + std::to_string(k) + ":once:" + std::to_string(k));
+      const std::string number = std::to_string(k);
+      Bench bench(std::string(name_of(fault)) + ":at=" + number + ":once:" + number);
       for (uint32_t i = 0; i < kSlots; ++i) {
         EXPECT(read_carefully(bench, i));
         if (fault == FaultMode::kDuplicate) bench.reap(1, 0ns);  // the second one, if it is due
@@ -411,8 +421,9 @@ TEST(a_schedule_that_is_wrong_says_where_and_why) {
   error("eio:all:twice", "no repeat \"twice\"");
   error("eio:all:once:", "seed \"\"");
   error("eio:all:once:1:2", "seed \"1:2\"");
-  for (const char* legal : {"", "flip:every=9:forever:18446744073709551615", "short=4194303:all:once",
-                            "eio:range=0-18446744073709551615:once", "delay=0:at=0:once;stall:after=3:forever"})
+  for (const char* legal :
+       {"", "flip:every=9:forever:18446744073709551615", "short=4194303:all:once",
+        "eio:range=0-18446744073709551615:once", "delay=0:at=0:once;stall:after=3:forever"})
     EXPECT_OK(FaultSchedule::parse(legal).status());
 }
 
@@ -424,17 +435,21 @@ TEST(random_text_is_refused_or_understood_but_never_harmful) {
   uint32_t understood = 0;
   for (int i = 0; i < 20'000; ++i) {
     std::string text = valid.substr(0, random.below(valid.size() + 1));
-    for (uint64_t edits = random.below(3); edits > 0 && !text.empty(); --edits)
-      text[random.below(text.size())] = static_cast<char>(random.below(4) ? valid[random.below(valid.size())]
-                                                                           : random.below(256));
+    for (uint64_t edits = random.below(3); edits > 0 && !text.empty(); --edits) {
+      const char likely = valid[random.below(valid.size())];
+      const char any = static_cast<char>(random.below(256));
+      text[random.below(text.size())] = random.below(4) > 0 ? likely : any;
+    }
     Result<FaultSchedule> schedule = FaultSchedule::parse(text);
     if (!schedule.ok()) {
       EXPECT(schedule.status().code() == Code::kInvalidArgument);
       continue;
     }
     ++understood;
-    for (uint32_t r = 0; r < 4; ++r)
-      (void)schedule->next({.tag = r, .fd = 0, .bytes = 512, .offset_bytes = r * 512, .into = nullptr});
+    for (uint32_t r = 0; r < 4; ++r) {
+      (void)schedule->next(
+          {.tag = r, .fd = 0, .bytes = 512, .offset_bytes = r * 512, .into = nullptr});
+    }
   }
   EXPECT(understood > 100);
 }

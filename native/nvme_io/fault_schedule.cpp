@@ -81,7 +81,8 @@ Result<FaultSchedule::Rule> FaultSchedule::parse_rule(std::string_view text) {
   while (index < kFaultModes && mode_amount.first != kModeNames[index].name) ++index;
   if (index == kFaultModes) {
     std::string known;
-    for (const ModeName& each : kModeNames) known += std::string(known.empty() ? "" : ", ") + each.name;
+    for (const ModeName& each : kModeNames)
+      known += std::string(known.empty() ? "" : ", ") + each.name;
     return wrong(text, "no mode \"" + std::string(mode_amount.first) + "\", use one of " + known);
   }
   rule.mode = static_cast<FaultMode>(index);
@@ -158,7 +159,8 @@ bool FaultSchedule::in_scope(Rule& rule, const Read& read, uint64_t number) {
     case Scope::kEvery:
       return draw(rule.seed, number) % rule.scope_begin == 0;
     case Scope::kRange:
-      return read.offset_bytes < rule.scope_end && rule.scope_begin < read.offset_bytes + read.bytes;
+      return read.offset_bytes < rule.scope_end &&
+             rule.scope_begin < read.offset_bytes + read.bytes;
   }
   return false;
 }

@@ -71,7 +71,8 @@ enum class BackendChoice : uint8_t { kAuto, kUring, kPread, kBuffered };
 struct BackendReport {
   std::string name;
   bool available = false;
-  std::string reason;  // e.g. "io_uring_setup: Operation not permitted (seccomp or sysctl kernel.io_uring_disabled)"
+  // e.g. "io_uring_setup: Operation not permitted (seccomp, a security module or sysctl kernel.io_uring_disabled)"
+  std::string reason;
 };
 
 struct OpenedBackend {

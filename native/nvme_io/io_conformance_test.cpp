@@ -4,7 +4,9 @@
 // older kernel would run it, and FaultIo with nothing to do) must give the same answers.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -19,6 +21,9 @@
 #include "native/nvme_io/io_testing.h"
 #include "native/nvme_io/pread_pool.h"
 #if defined(__linux__)
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+
 #include "native/nvme_io/uring.h"
 #endif
 
@@ -51,13 +56,18 @@ const std::vector<Subject>& subjects() {
       {"uring as before Linux 5.19", true,
        [](uint32_t depth) { return open_uring(depth, {.coop_taskrun = false}); }},
       {"uring as before Linux 5.11", true,
-       [](uint32_t depth) { return open_uring(depth, {.coop_taskrun = false, .timed_enter = false}); }},
+       [](uint32_t depth) {
+         return open_uring(depth, {.coop_taskrun = false, .timed_enter = false});
+       }},
       {"uring, buffered file", false, [](uint32_t depth) { return open_uring(depth); }},
-      {"fault(uring)", true, [](uint32_t depth) { return behind_fault_io(BackendChoice::kUring, depth); }},
+      {"fault(uring)", true,
+       [](uint32_t depth) { return behind_fault_io(BackendChoice::kUring, depth); }},
 #endif
       {"pread", true, [](uint32_t depth) { return open_pread_pool(depth, PageCache::kBypass); }},
-      {"buffered", false, [](uint32_t depth) { return open_pread_pool(depth, PageCache::kDropped); }},
-      {"fault(pread)", true, [](uint32_t depth) { return behind_fault_io(BackendChoice::kPread, depth); }},
+      {"buffered", false,
+       [](uint32_t depth) { return open_pread_pool(depth, PageCache::kDropped); }},
+      {"fault(pread)", true,
+       [](uint32_t depth) { return behind_fault_io(BackendChoice::kPread, depth); }},
   };
   return all;
 }
@@ -73,7 +83,8 @@ void for_each_backend(uint32_t depth,
     }
     const int before = hypura::testing::failures();
     body(subject, std::move(opened).value());
-    if (hypura::testing::failures() != before) std::cerr << "  with backend " << subject.name << "\n";
+    if (hypura::testing::failures() != before)
+      std::cerr << "  with backend " << subject.name << "\n";
   }
 }
 
@@ -150,7 +161,8 @@ TEST(every_read_comes_back_once_with_the_bytes_of_its_place) {
           const auto at = pending.find(done[i].tag);
           ASSERT(at != pending.end());
           const auto& [read, buffer] = at->second;
-          const uint64_t expected = std::min<uint64_t>(read.bytes, TestFile::kBytes - read.offset_bytes);
+          const uint64_t expected =
+              std::min<uint64_t>(read.bytes, TestFile::kBytes - read.offset_bytes);
           EXPECT_EQ(done[i].result, static_cast<int32_t>(expected));
           EXPECT(holds_file_bytes({read.into, expected}, read.offset_bytes));
           EXPECT(buffer->is_all(std::byte{0x5c}, 0, kPage));
@@ -169,7 +181,8 @@ TEST(the_last_read_is_short_and_behind_the_end_there_is_nothing) {
     const Buffer buffer(4 * 2 * kPage);
     const uint64_t last_page = align_down(TestFile::kBytes, kPage);
     std::array<Read, 4> reads;
-    const std::array<uint64_t, 4> offsets = {last_page - kPage, last_page, last_page + kPage, 1ull << 40};
+    const std::array<uint64_t, 4> offsets = {last_page - kPage, last_page, last_page + kPage,
+                                             1ull << 40};
     for (uint32_t i = 0; i < reads.size(); ++i) {
       reads[i] = {.tag = i, .fd = file.fd(), .bytes = 2 * kPage, .offset_bytes = offsets[i],
                   .into = buffer.data() + i * 2 * kPage};
@@ -249,7 +262,8 @@ TEST(a_zero_wait_finds_what_has_finished) {
   for_each_backend(2, [](const Subject& subject, std::unique_ptr<IoBackend> backend) {
     const ModelFile file = test_file().open(subject.direct);
     const Buffer buffer(kPage);
-    const Read read{.tag = 9, .fd = file.fd(), .bytes = kPage, .offset_bytes = 0, .into = buffer.data()};
+    const Read read{
+        .tag = 9, .fd = file.fd(), .bytes = kPage, .offset_bytes = 0, .into = buffer.data()};
     ASSERT(backend->submit({&read, 1}) == 1);
     std::array<ReadDone, 1> done;
     const auto end = std::chrono::steady_clock::now() + kForever;
@@ -292,9 +306,12 @@ TEST(a_wake_before_the_reap_is_kept_and_loses_no_completion) {
     std::array<ReadDone, 1> none;
     const auto begin = std::chrono::steady_clock::now();
     backend->wake();
-    backend->wake();
     EXPECT_EQ(backend->reap(none, kForever), 0u);
     EXPECT(std::chrono::steady_clock::now() - begin < kForever / 2);
+    // It ends one reap() and not two: else the I/O thread would never sleep again.
+    const auto again = std::chrono::steady_clock::now();
+    EXPECT_EQ(backend->reap(none, 30ms), 0u);
+    EXPECT(std::chrono::steady_clock::now() - again >= 30ms);
 
     const Buffer buffer(8 * kPage);
     std::array<Read, 8> reads;
@@ -377,6 +394,46 @@ TEST(nothing_is_written_after_the_destructor) {
 }
 
 #if defined(__linux__)
+// How many pages of the file the page cache holds.
+size_t cached_pages(int fd, size_t bytes) {
+  void* const map = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
+  CHECK(map != MAP_FAILED);
+  std::vector<unsigned char> present(bytes / kPage);
+  CHECK(::mincore(map, bytes, present.data()) == 0);
+  ::munmap(map, bytes);
+  return static_cast<size_t>(std::count_if(present.begin(), present.end(),
+                                           [](unsigned char page) { return page & 1; }));
+}
+
+TEST(the_page_cache_does_not_keep_what_was_read) {
+  for (const PageCache page_cache : {PageCache::kBypass, PageCache::kDropped}) {
+    Opened backend = open_pread_pool(1, page_cache);
+    ASSERT(backend.ok());
+    const ModelFile file = test_file().open(page_cache == PageCache::kBypass);
+    if (page_cache == PageCache::kBypass && !file.direct()) {
+      skip(file.direct_reason());
+      continue;
+    }
+    constexpr uint32_t kBytes = 1u << 20;
+    const Buffer buffer(kBytes);
+    (void)::posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED);
+    const Read read{
+        .tag = 0, .fd = file.fd(), .bytes = kBytes, .offset_bytes = 0, .into = buffer.data()};
+    ASSERT((*backend)->submit({&read, 1}) == 1);
+    EXPECT_EQ(reap_all(**backend, 1)[0], static_cast<int32_t>(kBytes));
+    EXPECT_EQ(cached_pages(file.fd(), kBytes), 0u);
+  }
+}
+
+// Every test above skips a backend that cannot be opened, so a bug that closes it would look like a forbidding kernel.
+TEST(uring_opens_wherever_the_kernel_allows_it) {
+  io_uring_params params{};
+  const long fd = ::syscall(__NR_io_uring_setup, 1, &params);
+  if (fd < 0) return skip(std::string("io_uring_setup: ") + std::strerror(errno));
+  ::close(static_cast<int>(fd));
+  for (const uint32_t depth : {1u, 5u, kIoDepthMax}) EXPECT_OK(open_uring(depth).status());
+}
+
 // A pipe is a drive that answers when the test wants; pread(2) refuses pipes, so this one is for io_uring.
 TEST(uring_destructor_waits_for_a_read_that_hangs) {
   for (const bool other_thread : {false, true}) {

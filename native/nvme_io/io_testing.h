@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -16,12 +17,14 @@
 #include <string>
 #include <vector>
 
+#include "native/base/bytes.h"
 #include "native/base/check.h"
 #include "native/nvme_io/model_file.h"
 
 namespace hypura::nvme_io::testing {
 
-// The byte that stands at `offset`. Words differ in all bits, so a page that lands a page, a sector or a byte too far is seen.
+// The byte that stands at `offset`. Words differ in all bits, so bytes that land a page, a sector or a byte too far are
+// seen.
 inline std::byte byte_at(uint64_t offset) {
   uint64_t word = (offset / 8 + 1) * 0x9e3779b97f4a7c15ull;
   word ^= word >> 29;
@@ -96,7 +99,8 @@ class TempFolder {
 class Buffer {
  public:
   explicit Buffer(size_t bytes, std::byte fill = std::byte{0x5c})
-      : bytes_(bytes), data_(static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096))) {
+      : bytes_(bytes),
+        data_(static_cast<std::byte*>(std::aligned_alloc(4096, align_up(bytes, 4096)))) {
     CHECK(data_ != nullptr);
     std::memset(data_, static_cast<int>(fill), bytes_);
   }

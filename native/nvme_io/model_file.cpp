@@ -78,7 +78,8 @@ Direct ask_alignment(int fd) {
   if ((facts.stx_mask & STATX_DIOALIGN) == 0) return answer;
   const uint32_t asked = std::max(facts.stx_dio_mem_align, facts.stx_dio_offset_align);
   if (facts.stx_dio_offset_align == 0) {
-    return {.works = false, .reason = "the file system reads this file through the page cache only"};
+    return {.works = false,
+            .reason = "the file system reads this file through the page cache only"};
   }
   if (!std::has_single_bit(asked) || asked > kDirectAlignmentBytes) {
     return {.works = false,
@@ -118,7 +119,8 @@ Result<Direct> try_direct(const std::string& path, int fd) {
 }
 #elif defined(__APPLE__)
 Result<Direct> try_direct(const std::string&, int fd) {
-  Direct answer{.works = ::fcntl(fd, F_SETFL, 0) == 0 && ::fcntl(fd, F_NOCACHE, 1) == 0, .reason = {}};
+  Direct answer;
+  answer.works = ::fcntl(fd, F_SETFL, 0) == 0 && ::fcntl(fd, F_NOCACHE, 1) == 0;
   if (!answer.works) answer.reason = std::string("F_NOCACHE: ") + std::strerror(errno);
   return answer;
 }

@@ -128,7 +128,9 @@ TEST(changes_of_an_open_file_are_seen) {
   TempFolder folder;
   const std::string path = folder.file("weights", 8192);
   set_mtime_ns(path, 5);
-  const auto open = [&] { return std::move(ModelFile::open(path, identity_of(path), true)).value(); };
+  const auto open = [&] {
+    return std::move(ModelFile::open(path, identity_of(path), true)).value();
+  };
 
   const ModelFile touched = open();
   set_mtime_ns(path, 6);

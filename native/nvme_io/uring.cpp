@@ -76,7 +76,7 @@ class Uring final : public IoBackend {
 
   uint32_t reap(std::span<ReadDone> done, nanoseconds wait) override {
     if (done.empty()) return 0;
-    const nanoseconds longest = std::clamp(wait, nanoseconds(0), nanoseconds(std::chrono::hours(1)));
+    const auto longest = std::clamp<nanoseconds>(wait, nanoseconds(0), std::chrono::hours(1));
     const steady_clock::time_point end = steady_clock::now() + longest;
     bool asked_the_kernel = false;
     for (;;) {

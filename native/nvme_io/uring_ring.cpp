@@ -217,7 +217,8 @@ bool UringRing::pop(Completion& completion) {
 
 void UringRing::wait(std::chrono::nanoseconds wait) {
   wait = std::clamp(wait, std::chrono::nanoseconds(0), kWaitMax);
-  KernelTime time{.seconds = wait.count() / 1'000'000'000, .nanoseconds = wait.count() % 1'000'000'000};
+  constexpr int64_t kSecond = 1'000'000'000;
+  KernelTime time{.seconds = wait.count() / kSecond, .nanoseconds = wait.count() % kSecond};
   int result = 0;
   if (wait.count() > 0 && timed_enter_) {
     TimedWait argument;
