@@ -68,6 +68,18 @@ TEST(workers_take_part) {
   EXPECT_EQ(workers_seen.load(), 3u);
 }
 
+TEST(run_returns_after_the_slowest_worker) {
+  const auto pool = make_pool(3);
+  for (int round = 0; round < 50; ++round) {
+    uint32_t done[3] = {};  // not atomic: run() hands the results over
+    pool->for_each(3, 1, [&](uint32_t begin, uint32_t, uint32_t worker) {
+      std::this_thread::sleep_for(std::chrono::microseconds(worker == 0 ? 100 : 1500));
+      done[begin] = 1;
+    });
+    EXPECT_EQ(done[0] + done[1] + done[2], 3u);
+  }
+}
+
 TEST(two_pools_at_once_do_not_meet) {
   const auto one = make_pool(3);
   std::thread other([] {

@@ -145,16 +145,14 @@ TEST(dot_agrees_and_follows_its_formula) {
 }
 
 TEST(missing_elements_leave_their_lane_alone) {
-  // A lane that underflowed to -0 stays -0: adding +0 for a missing element would turn it.
-  const std::vector<float> x(16, -1e-30f), y(16, 1e-30f);
-  same_on_all_sets("dot", {0.0f}, [&](const KernelSet& set, float* out) {
-    *out = set.dot(x.data(), y.data(), 16);
-  });
-  std::vector<float> longer = x;
-  longer.resize(19, -1e-30f);
-  same_on_all_sets("dot", {0.0f}, [&](const KernelSet& set, float* out) {
-    *out = set.dot(longer.data(), longer.data(), 19);
-  });
+  // Products of -1e-60 underflow: every lane ends as -0, and a +0 added for a missing element would turn the sum to +0.
+  const std::vector<float> x(64, -1e-30f), y(64, 1e-30f);
+  for (uint32_t n = 16; n <= 64; ++n) {
+    const std::vector<float> got = same_on_all_sets("dot", {0.0f}, [&](const KernelSet& set, float* out) {
+      *out = set.dot(x.data(), y.data(), n);
+    });
+    EXPECT_EQ(bits(got[0]), bits(-0.0f));
+  }
 }
 
 TEST(softmax_agrees_and_follows_its_formula) {
