@@ -51,10 +51,15 @@ export interface BlockBuilder {
   count(): number
   add(block: NewBlock): void
   /** Blocks of `rowsPerBlock` rows of one matrix, ascending; the last one shorter. */
-  addBands(kind: 'band' | 'rowBand', tensor: number, layer: number | undefined, matrix: Slice, nRows: number, rowsPerBlock: number): void
+  addBands(
+    kind: 'band' | 'rowBand', tensor: number, layer: number | undefined, matrix: Slice, nRows: number, rowsPerBlock: number,
+  ): void
   blocks(): BlockColumns
   extents(): ExtentColumns
 }
+
+const slotBytes = ({ extents }: NewBlock): number =>
+  extents.reduce((sum, { offset, bytes }) => sum + hullBytes(offset, bytes), 0)
 
 export function blockBuilder(): BlockBuilder {
   const added: NewBlock[] = []
@@ -64,7 +69,8 @@ export function blockBuilder(): BlockBuilder {
     const bytesPerRow = matrix.bytes / nRows
     for (const { begin, count } of cutRows(nRows, rowsPerBlock)) {
       const offset = matrix.offset + begin * bytesPerRow
-      add({ kind, tensor, layer, rowBegin: begin, rowCount: count, extents: [{ ...matrix, offset, bytes: count * bytesPerRow }] })
+      const extent = { ...matrix, offset, bytes: count * bytesPerRow }
+      add({ kind, tensor, layer, rowBegin: begin, rowCount: count, extents: [extent] })
     }
   }
 
@@ -81,7 +87,7 @@ export function blockBuilder(): BlockBuilder {
       extentCount: Uint8Array.from(added, (block) => block.extents.length),
       rowBegin: Uint32Array.from(added, ({ rowBegin }) => rowBegin ?? 0),
       rowCount: Uint32Array.from(added, ({ rowCount }) => rowCount ?? 0),
-      hullBytes: Float64Array.from(added, (block) => block.extents.reduce((sum, { offset, bytes }) => sum + hullBytes(offset, bytes), 0)),
+      hullBytes: Float64Array.from(added, slotBytes),
     }
   }
 

@@ -90,9 +90,11 @@ export async function buildManifest(model: GgufModel): Promise<BlockManifest> {
   })
   const blocks = builder.blocks()
   if (blocks.count > blocksMax) {
-    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `the weights make ${blocks.count} blocks; at most ${blocksMax} are possible.`, {
-      found: blocks.count, allowed: blocksMax,
-    })
+    throw modelError(
+      model, 'ERR_HYPURA_UNSUPPORTED_MODEL',
+      `the weights make ${blocks.count} blocks; at most ${blocksMax} are possible.`,
+      { found: blocks.count, allowed: blocksMax },
+    )
   }
   const hulls = ({ first, count }: BlockRange): Float64Array => blocks.hullBytes.subarray(first, first + count)
   const sum = (range: BlockRange): number => hulls(range).reduce((total, bytes) => total + bytes, 0)
@@ -121,7 +123,10 @@ export async function buildManifest(model: GgufModel): Promise<BlockManifest> {
 
 /** Blocks of all tensors of these residences, in order; notes each tensor's range by its index. */
 function placeAll(
-  builder: BlockBuilder, assigned: readonly AssignedTensor[], residences: readonly Residence[], ranges: Map<number, BlockRange>,
+  builder: BlockBuilder,
+  assigned: readonly AssignedTensor[],
+  residences: readonly Residence[],
+  ranges: Map<number, BlockRange>,
 ): BlockRange {
   const begin = builder.count()
   assigned.forEach((tensor, index) => {
@@ -137,7 +142,8 @@ function placeAll(
 function placeTensor(builder: BlockBuilder, tensor: AssignedTensor, index: number, residence: Residence): void {
   const { layer, rows } = tensor
   const slice = tensor.slices[0]!
-  if (residence === 'bands') builder.addBands('band', index, layer, slice, rows, rowsPerBand(rows, slice.bytes / rows, slice.offset))
+  const perBand = (): number => rowsPerBand(rows, slice.bytes / rows, slice.offset)
+  if (residence === 'bands') builder.addBands('band', index, layer, slice, rows, perBand())
   else if (residence === 'rows') builder.addBands('rowBand', index, layer, slice, rows, rowsPerRowBand)
   else builder.add({ kind: 'trunk', tensor: index, layer, rowCount: rows, extents: [slice] })
 }

@@ -98,7 +98,9 @@ function readWidths(keys: HyperParameters, architecture: Architecture, nLayer: n
 function readSharedWidth(keys: HyperParameters, shared: 'required' | 'optional' | 'none', nLayer: number): number {
   const suffix = 'expert_shared_feed_forward_length'
   const found = keys.integer(suffix, 'P4', { min: 0, fallback: 0 })
-  if (shared === 'none' && found > 0) throw unsupportedValue(keys.model, 'P4', keys.key(suffix), found, 'models without a shared expert under this name')
+  if (shared === 'none' && found > 0) {
+    throw unsupportedValue(keys.model, 'P4', keys.key(suffix), found, 'models without a shared expert under this name')
+  }
   return found === 0 && shared === 'required' ? keys.perLayer('feed_forward_length', 'P4', nLayer, {}) : found
 }
 
@@ -117,27 +119,37 @@ function readVocabularySize(keys: HyperParameters, nEmbd: number): number {
   const { model } = keys
   const embedding = model.tensors.get('token_embd.weight')
   if (embedding === undefined) {
-    throw modelError(model, 'ERR_HYPURA_CORRUPT_GGUF', 'the tensor token_embd.weight is missing: this file holds no model that can be run.', {
-      rule: 'S14', tensor: 'token_embd.weight',
-    })
+    throw modelError(
+      model, 'ERR_HYPURA_CORRUPT_GGUF',
+      'the tensor token_embd.weight is missing: this file holds no model that can be run.',
+      { rule: 'S14', tensor: 'token_embd.weight' },
+    )
   }
   const [cols, rows = 1, ...rest] = embedding.dims
   if (cols !== nEmbd || rest.some((dim) => dim !== 1)) {
-    throw badValue(model, 'P3', keys.key('embedding_length'), nEmbd, `the row length of token_embd.weight (${embedding.dims.join(' x ')})`)
+    const allowed = `the row length of token_embd.weight (${embedding.dims.join(' x ')})`
+    throw badValue(model, 'P3', keys.key('embedding_length'), nEmbd, allowed)
   }
-  if (rows === 0 || rows > widthMax) throw badValue(model, 'P9', 'token_embd.weight', `a table of ${rows} rows`, `a table of 1 to ${widthMax} rows`)
+  if (rows === 0 || rows > widthMax) {
+    throw badValue(model, 'P9', 'token_embd.weight', `a table of ${rows} rows`, `a table of 1 to ${widthMax} rows`)
+  }
   const declared = keys.integer('vocab_size', 'P9', { fallback: rows })
-  if (declared !== rows) throw badValue(model, 'P9', keys.key('vocab_size'), declared, `the number of rows of token_embd.weight (${rows})`)
+  if (declared !== rows) {
+    throw badValue(model, 'P9', keys.key('vocab_size'), declared, `the number of rows of token_embd.weight (${rows})`)
+  }
   const tokens = model.metadata.arrayInfo('tokenizer.ggml.tokens')
   if (tokens !== undefined && tokens.length !== rows) {
-    throw badValue(model, 'P9', 'tokenizer.ggml.tokens', `a list of ${tokens.length}`, `as long as token_embd.weight has rows (${rows})`)
+    const allowed = `as long as token_embd.weight has rows (${rows})`
+    throw badValue(model, 'P9', 'tokenizer.ggml.tokens', `a list of ${tokens.length}`, allowed)
   }
   return rows
 }
 
 type Rope = Pick<ModelSpec, 'rope' | 'nRot' | 'invFreq' | 'ropeMagnitude'>
 
-async function readRope(keys: HyperParameters, architecture: Architecture, headDimK: number, contextLength: number): Promise<Rope> {
+async function readRope(
+  keys: HyperParameters, architecture: Architecture, headDimK: number, contextLength: number,
+): Promise<Rope> {
   if (architecture.scales && !keys.boolean('rope.scaling.finetuned', true)) {
     return { rope: 'none', nRot: 0, invFreq: new Float64Array(0), ropeMagnitude: 1 }
   }
@@ -176,7 +188,8 @@ function readGating(keys: HyperParameters, { experts }: Architecture): Choice {
 type Scales = Pick<ModelSpec, 'attentionScale' | 'embeddingScale' | 'residualScale' | 'logitScale'>
 
 function readScales(keys: HyperParameters, { scales }: Architecture, headDimK: number): Scales {
-  const attentionScale = keys.float('attention.scale', 'P2', { above: -Number.MIN_VALUE, fallback: 0 }) || 1 / Math.sqrt(headDimK)
+  const given = keys.float('attention.scale', 'P2', { above: -Number.MIN_VALUE, fallback: 0 })
+  const attentionScale = given || 1 / Math.sqrt(headDimK)
   if (!scales) return { attentionScale, embeddingScale: 1, residualScale: 1, logitScale: 1 }
   return {
     attentionScale,

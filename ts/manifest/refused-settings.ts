@@ -42,14 +42,16 @@ export function refuseUnknownSettings(keys: HyperParameters, architecture: Archi
   const { model } = keys
   const kind = model.metadata.string('general.type') ?? 'model'
   if (kind !== 'model') {
-    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `this file is of the kind "${kind}", not a model that can be run alone.`, {
-      field: 'general.type', found: kind, allowed: 'model', offset: model.metadata.offsetOf('general.type'),
-    })
+    throw modelError(
+      model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `this file is of the kind "${kind}", not a model that can be run alone.`,
+      { field: 'general.type', found: kind, allowed: 'model', offset: model.metadata.offsetOf('general.type') },
+    )
   }
   for (const [suffix, rule, allowed, neutral] of architecture.scales ? settings : [...settings, ...graniteScales]) {
-    if (model.metadata.typeOf(keys.key(suffix)) === 'array') throw unsupportedValue(model, rule, keys.key(suffix), 'a list', allowed)
-    const value = model.metadata.float(keys.key(suffix))
-    if (value !== undefined && !neutral(value)) throw unsupportedValue(model, rule, keys.key(suffix), value, allowed)
+    const key = keys.key(suffix)
+    if (model.metadata.typeOf(key) === 'array') throw unsupportedValue(model, rule, key, 'a list', allowed)
+    const value = model.metadata.float(key)
+    if (value !== undefined && !neutral(value)) throw unsupportedValue(model, rule, key, value, allowed)
   }
   for (const [suffix, neutral, allowed] of switches) {
     if (keys.boolean(suffix, neutral) !== neutral) throw unsupportedValue(model, 'P2', keys.key(suffix), !neutral, allowed)

@@ -71,19 +71,22 @@ function refuseMixedForms(model: GgufModel, assigned: readonly AssignedTensor[])
   const fused = assigned.find(({ role }) => role === 'expertGateUp')
   const apart = assigned.find(({ role }) => role === 'expertGate')
   if (fused !== undefined && apart !== undefined) {
-    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `gate and up are one tensor in ${fused.name} and two beside ${apart.name}.`, {
-      rule: 'S14', tensor: apart.name,
-    })
+    throw modelError(
+      model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `gate and up are one tensor in ${fused.name} and two beside ${apart.name}.`,
+      { rule: 'S14', tensor: apart.name },
+    )
   }
 }
 
 /** A slot is addressed with 32 bits. */
 function refuseHugePieces(model: GgufModel, assigned: readonly AssignedTensor[]): void {
-  const huge = assigned.find(({ role, slices }) => !bandLike.has(residenceOf(role)) && slices[0]!.bytes > extentBytesMax)
-  if (huge !== undefined) {
-    throw modelError(model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `one piece of ${huge.name} has ${huge.slices[0]!.bytes} bytes, at most ${extentBytesMax} are read at once.`, {
-      rule: 'S15', tensor: huge.name, found: huge.slices[0]!.bytes, allowed: extentBytesMax,
-    })
+  for (const { role, name, slices } of assigned) {
+    const { bytes } = slices[0]!
+    if (bandLike.has(residenceOf(role)) || bytes <= extentBytesMax) continue
+    throw modelError(
+      model, 'ERR_HYPURA_UNSUPPORTED_MODEL', `one piece of ${name} has ${bytes} bytes, at most ${extentBytesMax} are one block.`,
+      { tensor: name, found: bytes, allowed: extentBytesMax },
+    )
   }
 }
 
@@ -109,7 +112,8 @@ function findTensor(
     checkTensor(model, whole, role, shape)
     const count = residenceOf(role) === 'experts' ? spec.nExpert : 1
     const bytes = whole.bytes / count
-    const slices = Array.from({ length: count }, (_, i) => ({ file: whole.file, type: whole.type, offset: whole.offset + i * bytes, bytes }))
+    const { file, type, offset } = whole
+    const slices = Array.from({ length: count }, (_, i): Slice => ({ file, type, offset: offset + i * bytes, bytes }))
     return { role, layer, name, rows, cols, slices }
   }
   if (pattern.perExpert !== undefined) {
@@ -141,7 +145,9 @@ function missing(model: GgufModel, name: string, role: TensorRole): never {
   )
 }
 
-function checkTensor(model: GgufModel, tensor: TensorInfo, role: TensorRole, { dims, keys }: { dims: number[]; keys: string[] }): void {
+function checkTensor(
+  model: GgufModel, tensor: TensorInfo, role: TensorRole, { dims, keys }: ReturnType<typeof shapeOf>,
+): void {
   const allowedTypes = typesFor(role)
   if (!allowedTypes.some(({ id }) => id === tensor.type)) {
     const allowed = allowedTypes.map(({ name }) => name).join(', ')
@@ -193,10 +199,15 @@ const meaningful = new RegExp(
   '|exp_probs_b|ssm_\\w+|shortconv\\.\\w+|nextn\\.\\w+|cross_attn_\\w+|inp_gate|proj|post_norm|per_layer_\\w+' +
   ')(?:\\.(?:weight|bias|scale))?$',
 )
-const meaningfulEnds = /^(?:token_embd|token_embd_norm|token_types|position_embd|output_norm|output|rope_freqs|rope_factors_(?:long|short)|per_layer_\w+)\.(?:weight|bias|scale)$/
+const meaningfulEnds = new RegExp(
+  '^(?:token_embd|token_embd_norm|token_types|position_embd|output_norm|output|rope_freqs|rope_factors_(?:long|short)' +
+  '|per_layer_\\w+)\\.(?:weight|bias|scale)$',
+)
 
 /** Tensors with a meaning and without a place: computing without them would give another answer in silence. */
-function refuseLeftovers(model: GgufModel, architecture: Architecture, spec: ModelSpec, taken: ReadonlySet<string>): void {
+function refuseLeftovers(
+  model: GgufModel, architecture: Architecture, spec: ModelSpec, taken: ReadonlySet<string>,
+): void {
   for (const { name, dims } of model.tensors.values()) {
     if (taken.has(name) || dims.includes(0)) continue
     const block = /^blk\.(\d+)\.(.+)$/.exec(name)
@@ -211,7 +222,8 @@ function refuseLeftovers(model: GgufModel, architecture: Architecture, spec: Mod
     }
     throw modelError(
       model, 'ERR_HYPURA_UNSUPPORTED_MODEL',
-      `the tensor ${name} has no place in the architecture ${architecture.name} as this version computes it; leaving it out would change the answers.`,
+      `the tensor ${name} has no place in the architecture ${architecture.name} as this version computes it; ` +
+        'leaving it out would change the answers.',
       { rule: 'S14', tensor: name },
     )
   }

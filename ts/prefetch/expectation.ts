@@ -18,7 +18,9 @@ export interface Expectation {
 }
 
 /** @param hitRate of the expert pool, when it was measured; else it is estimated */
-export function expectationOf(manifest: BlockManifest, plan: MemoryPlan, drive: DriveCost, hitRate?: number): Expectation {
+export function expectationOf(
+  manifest: BlockManifest, plan: MemoryPlan, drive: DriveCost, hitRate?: number,
+): Expectation {
   const { experts, expertBytes, cycleBytes, spec } = manifest
   const chosen = expertsPerToken(spec)
   const expertBytesPerToken = experts.count === 0 ? 0 : (expertBytes / experts.count) * chosen

@@ -20,7 +20,7 @@ import type { BlockManifest } from '../manifest/block-manifest.js'
 import { pages, wholePages, type MemoryItems } from './memory-items.js'
 import { formatSize, sizeOption } from './parse-size.js'
 import type { RegionSizes } from './region-sizes.js'
-import { sizingOf, type Division, type Measure, type Sizing } from './sizing.js'
+import { sizingOf, type Measure, type Sizing } from './sizing.js'
 
 /** kPositionsPerPage of native/base/limits.h. */
 export const positionsPerPage = 256
@@ -75,19 +75,28 @@ export function planMemory(request: BudgetRequest): MemoryPlan {
 
   const batches = batchesUpTo(request.batchPositionsMax)
   const batchPositions = chooseBatch(request, sizing, budgetBytes, nCtx, batches)
-  const division = sizing.divide(budgetBytes, batchPositions)
+  const { items, pinCount, poolSlots, rowSlots, resident: keepsAll } = sizing.divide(budgetBytes, batchPositions)
+  const { kvBytes, scratchBytes } = measure(batchPositions, nCtx)
   return {
-    mode: division.resident ? 'resident' : 'stream',
+    mode: keepsAll ? 'resident' : 'stream',
     regions: {
       budgetBytes,
-      ...weightRegions(manifest, division),
-      ...measured(measure(batchPositions, nCtx)),
+      trunkBytes: manifest.trunkBytes,
+      pinnedBytes: items.pinned,
+      ringBytes: items.ring,
+      poolSlotBytes: manifest.expertSlotBytes,
+      rowSlotBytes: manifest.rowSlotBytes,
+      kvBytes,
+      scratchBytes,
+      poolSlots,
+      rowSlots,
+      pinCount,
       nCtx,
       nSequences: sequences,
       batchPositions,
       logitsRows,
     },
-    chosen: division.items,
+    chosen: items,
     floor,
     resident,
     cliff: sizing.cliff(),
@@ -117,13 +126,6 @@ function chooseBatch(
   return batches.find(staysResident) ?? batches.find(staysModest) ?? 1
 }
 
-const weightRegions = (
-  { trunkBytes, expertSlotBytes, rowSlotBytes }: BlockManifest, { items, pinCount, poolSlots, rowSlots }: Division,
-): Pick<RegionSizes, 'trunkBytes' | 'pinnedBytes' | 'ringBytes' | 'poolSlotBytes' | 'rowSlotBytes' | 'poolSlots' | 'rowSlots' | 'pinCount'> =>
-  ({ trunkBytes, pinnedBytes: items.pinned, ringBytes: items.ring, poolSlotBytes: expertSlotBytes, rowSlotBytes, poolSlots, rowSlots, pinCount })
-
-const measured = ({ kvBytes, scratchBytes }: ReturnType<Measure>): ReturnType<Measure> => ({ kvBytes, scratchBytes })
-
 /** The longest context, in whole pages, whose floor fits the budget; undefined when not even one page does. */
 function fittingContext(request: BudgetRequest, nCtx: number): { contextLength: number; floorBytes: number } | undefined {
   const floorAt = (nPages: number): number => sizingFor(request, nPages * positionsPerPage).floor(1).total
@@ -140,7 +142,8 @@ function fittingContext(request: BudgetRequest, nCtx: number): { contextLength: 
 function belowFloor(request: BudgetRequest, floor: MemoryItems, nCtx: number): HypuraError {
   const path = request.manifest.files[0]?.path ?? 'the model'
   const fitting = fittingContext(request, nCtx)
-  const shorter = fitting === undefined ? '' : `, or --ctx-size ${fitting.contextLength} (needs ${formatSize(fitting.floorBytes)})`
+  const shorter = fitting === undefined
+    ? '' : `, or --ctx-size ${fitting.contextLength} (needs ${formatSize(fitting.floorBytes)})`
   return new HypuraError(
     'ERR_HYPURA_INSUFFICIENT_MEMORY',
     `${path} needs ${formatSize(floor.total)} with a context of ${nCtx}, the budget is ${formatSize(request.budgetBytes)}. ` +

@@ -61,6 +61,8 @@ function suggestionFor(text: string): string | undefined {
 }
 
 function badSize(text: string, suggestion: string | undefined): HypuraError {
-  const advice = suggestion === undefined ? 'Write 16GiB, 900MB, 75%, auto, or a number of bytes.' : `Did you mean "${suggestion}"?`
-  return new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `"${text}" is not an amount of memory. ${advice}`, { found: text, suggestion })
+  const advice = suggestion === undefined
+    ? 'Write 16GiB, 900MB, 75%, auto, or a number of bytes.' : `Did you mean "${suggestion}"?`
+  const message = `"${text}" is not an amount of memory. ${advice}`
+  return new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', message, { found: text, suggestion })
 }

@@ -26,11 +26,14 @@ const warmShare = 0.9
 /** Fewer sweeps say too little to read ahead by. */
 const warmEvidence = 16
 
-export function planResidency({ manifest, regions, policy, drive, stats, sequenceNumber, warm = true }: PlannerInput): ResidencyPlan {
+export function planResidency(input: PlannerInput): ResidencyPlan {
+  const { manifest, regions, policy, drive, stats, sequenceNumber, warm = true } = input
   const { blocks } = manifest
   const experts = expertBlocks(manifest)
   const usesPerToken = stats.usesPerToken()
-  const scores = policy.scores({ experts, nBlocks: blocks.count, usesPerToken, readSeconds: (bytes) => readSeconds(drive, bytes) })
+  const scores = policy.scores({
+    experts, nBlocks: blocks.count, usesPerToken, readSeconds: (bytes) => readSeconds(drive, bytes),
+  })
   const worthReading = warm && stats.evidence() >= warmEvidence
   return {
     sequenceNumber,

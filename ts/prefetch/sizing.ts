@@ -8,7 +8,10 @@ import { isMixtureLayer, type ModelSpec } from '../manifest/model-spec.js'
 import { addUp, pages, wholePages, type MemoryItems } from './memory-items.js'
 
 /** Exact sizes from the native side; `contextLength` is a multiple of the KV page. */
-export type Measure = (batchPositions: number, contextLength: number) => { readonly kvBytes: number; readonly scratchBytes: number }
+export type Measure = (batchPositions: number, contextLength: number) => {
+  readonly kvBytes: number
+  readonly scratchBytes: number
+}
 
 export interface SizingRequest {
   readonly manifest: BlockManifest
@@ -49,7 +52,8 @@ const poolSlotsLeast = 2
 
 /** Experts that one token chooses, over all layers. */
 export function expertsPerToken(spec: ModelSpec): number {
-  const layers = Array.from({ length: spec.nLayer }, (_, layer) => layer).filter((layer) => isMixtureLayer(spec, layer)).length
+  let layers = 0
+  for (let layer = 0; layer < spec.nLayer; layer++) if (isMixtureLayer(spec, layer)) layers++
   return layers * spec.nExpertUsed
 }
 
@@ -61,7 +65,6 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
   const quarter = wholePages(cycleBytes * cycleShare)
   const ringLeast = Math.min((ioDepth + 1) * largestBandBytes, Math.max(2 * largestBandBytes, quarter))
   const ringWanted = Math.max(ringLeast, Math.min(Math.max(ringBytesWanted, 2 * ioDepth * largestBandBytes), quarter))
-  // Where a ring would be as large as the cycle, pinning is cheaper and never waits.
   const bandsLeast = Math.min(ringLeast, cycleBytes)
   const pinnedBytes = prefixBytes(manifest)
 
@@ -70,10 +73,11 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
     return { trunk: manifest.trunkBytes, kv: pages(kvBytes), scratch: pages(scratchBytes) }
   }
   const allBands = { pinned: cycleBytes, ring: 0 }
-  const streamedBands = { pinned: 0, ring: ringLeast }
+  // Where a ring would be as large as the cycle, pinning is cheaper and never waits.
+  const leastBands = ringLeast < cycleBytes ? { pinned: 0, ring: ringLeast } : allBands
 
   const floor: Sizing['floor'] = (batchPositions) => addUp({
-    ...fixed(batchPositions), ...(ringLeast < cycleBytes ? streamedBands : allBands), experts: slotsLeast * slotBytes, rows: rowSlotBytes,
+    ...fixed(batchPositions), ...leastBands, experts: slotsLeast * slotBytes, rows: rowSlotBytes,
   })
 
   const resident: Sizing['resident'] = (batchPositions) => addUp({
@@ -90,7 +94,8 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
       const slots = Math.min(slotsAll, Math.max(2 * cliffSlots, Math.ceil(slotsAll / 3)))
       return addUp({ ...fixed(batchPositions), ...allBands, experts: slots * slotBytes, rows })
     }
-    const bands = ringLeast < cycleBytes ? { pinned: pinnedBytes[Math.ceil(manifest.bands.count / 2)]!, ring: ringWanted } : allBands
+    const half = pinnedBytes[Math.ceil(manifest.bands.count / 2)]!
+    const bands = ringLeast < cycleBytes ? { pinned: half, ring: ringWanted } : allBands
     return addUp({ ...fixed(batchPositions), ...bands, experts: 0, rows })
   }
 
@@ -98,18 +103,22 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
     const base = fixed(batchPositions)
     const left = budgetBytes - base.trunk - base.kv - base.scratch
     const finish = (pinCount: number, ring: number, poolSlots: number, rowSlots: number): Division => ({
-      items: addUp({ ...base, pinned: pinnedBytes[pinCount]!, ring, experts: poolSlots * slotBytes, rows: rowSlots * rowSlotBytes }),
+      items: addUp({
+        ...base, pinned: pinnedBytes[pinCount]!, ring, experts: poolSlots * slotBytes, rows: rowSlots * rowSlotBytes,
+      }),
       pinCount, poolSlots, rowSlots,
       resident: pinCount === manifest.bands.count && poolSlots === slotsAll,
     })
 
     const afterAll = left - cycleBytes - slotsAll * slotBytes
     if (!streamOnly && afterAll >= rowSlotBytes) {
-      return finish(manifest.bands.count, 0, slotsAll, Math.min(manifest.rowBands.count, Math.floor(afterAll / rowSlotBytes)))
+      const rowSlots = Math.min(manifest.rowBands.count, Math.floor(afterAll / rowSlotBytes))
+      return finish(manifest.bands.count, 0, slotsAll, rowSlots)
     }
 
     const spare = left - bandsLeast - slotsLeast * slotBytes
-    const rowSlots = Math.max(1, Math.min(rowSlotsWanted, manifest.rowBands.count, Math.floor(Math.min(left * rowsShare, spare) / rowSlotBytes)))
+    const rowsThatFit = Math.floor(Math.min(left * rowsShare, spare) / rowSlotBytes)
+    const rowSlots = Math.max(1, Math.min(rowSlotsWanted, manifest.rowBands.count, rowsThatFit))
     const weights = left - rowSlots * rowSlotBytes
     const afterBands = weights - cycleBytes - slotsLeast * slotBytes
     const mayPinAll = slotBytes > 0 || !streamOnly || ringLeast >= cycleBytes
@@ -123,7 +132,8 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
     const ring = Math.max(ringLeast, Math.min(ringWanted, wholePages(forBands - slotsLeast * slotBytes)))
     const rest = forBands - ring - slotsLeast * slotBytes
     // One layer's experts may be read at once, out of at most half of what is left.
-    const extra = slotBytes === 0 ? 0 : Math.min(Math.max(0, spec.nExpertUsed - slotsLeast), Math.floor(rest / 2 / slotBytes))
+    const extraMost = Math.max(0, spec.nExpertUsed - slotsLeast)
+    const extra = slotBytes === 0 ? 0 : Math.min(extraMost, Math.floor(rest / 2 / slotBytes))
     return finish(prefixCount(pinnedBytes, rest - extra * slotBytes), ring, slotsLeast + extra, rowSlots)
   }
 

@@ -38,13 +38,25 @@ function decodeEvent(view: DataView, at: number): EngineEvent | undefined {
     case eventKind.read:
       return { ...head, kind: 'read', block: word(0), bytes: word(1), microseconds: word(2), retries: word(3) }
     case eventKind.stall:
-      return { ...head, kind: 'stall', block: word(0), microseconds: word(1), bytesMissing: word(2), cause: stallCauses[word(3)] ?? 'ring' }
+      return {
+        ...head, kind: 'stall', block: word(0), microseconds: word(1), bytesMissing: word(2),
+        cause: stallCauses[word(3)] ?? 'ring',
+      }
     case eventKind.evict:
-      return { ...head, kind: 'evict', block: word(0), replacedBy: word(1), priority: view.getFloat32(data + 8, true), ageSweeps: word(3) }
+      return {
+        ...head, kind: 'evict', block: word(0), replacedBy: word(1),
+        priority: view.getFloat32(data + 8, true), ageSweeps: word(3),
+      }
     case eventKind.token:
-      return { ...head, kind: 'token', token: word(0), positions: word(1), computeMicroseconds: word(2), stallMicroseconds: word(3) }
+      return {
+        ...head, kind: 'token', token: word(0), positions: word(1),
+        computeMicroseconds: word(2), stallMicroseconds: word(3),
+      }
     case eventKind.fault:
-      return { ...head, kind: 'fault', errno: view.getInt32(data, true), file: word(1), offset: word(2) + word(3) * 2 ** 32 }
+      return {
+        ...head, kind: 'fault', errno: view.getInt32(data, true), file: word(1),
+        offset: word(2) + word(3) * 2 ** 32,
+      }
     default:
       return undefined
   }

@@ -7,7 +7,9 @@ import type { GgufFileInfo } from '../../gguf/types.js'
 import { noLayer } from '../../manifest/block-builder.js'
 import type { BlockManifest } from '../../manifest/block-manifest.js'
 import type { ModelSpec } from '../../manifest/model-spec.js'
-import { abiVersion, activation, gating, loadFormat, loadMagic, qkNorm, ropeKind, tensorRole } from '../../native/layout.gen.js'
+import {
+  abiVersion, activation, gating, loadFormat, loadMagic, qkNorm, ropeKind, tensorRole,
+} from '../../native/layout.gen.js'
 import type { RegionSizes } from '../../prefetch/region-sizes.js'
 import { recordBytes, SectionPlan, writeRecord, type RecordName } from './records.js'
 
@@ -15,7 +17,9 @@ import { recordBytes, SectionPlan, writeRecord, type RecordName } from './record
  * The whole message.
  * @param files in the order that the manifest's extents name them
  */
-export function encodeLoad(manifest: BlockManifest, spec: ModelSpec, files: readonly GgufFileInfo[], budget: RegionSizes): ArrayBuffer {
+export function encodeLoad(
+  manifest: BlockManifest, spec: ModelSpec, files: readonly GgufFileInfo[], budget: RegionSizes,
+): ArrayBuffer {
   const { tensors, blocks, extents, pinOrder } = manifest
   const paths = files.map(({ path }) => new TextEncoder().encode(path))
   const stringsBytes = paths.reduce((sum, path) => sum + path.length, 0)
@@ -72,7 +76,9 @@ function writeSpec(view: DataView, at: number, spec: ModelSpec): void {
   })
 }
 
-function writeFiles(view: DataView, at: number, stringsAt: number, files: readonly GgufFileInfo[], paths: readonly Uint8Array[]): void {
+function writeFiles(
+  view: DataView, at: number, stringsAt: number, files: readonly GgufFileInfo[], paths: readonly Uint8Array[],
+): void {
   let pathOffset = 0
   files.forEach(({ sizeBytes, mtimeNs, inode, device }, i) => {
     const path = paths[i]!

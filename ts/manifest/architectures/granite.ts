@@ -1,5 +1,7 @@
 import type { Architecture } from './architecture.js'
-import { attention, attentionOutputBias, denseFfn, denseFfnBiases, ends, expertFfn, ffnNorm, qkvBiases, sharedFfn } from './patterns.js'
+import {
+  attention, attentionOutputBias, denseFfn, denseFfnBiases, ends, expertFfn, ffnNorm, qkvBiases, sharedFfn,
+} from './patterns.js'
 
 /** Granite 3, dense: Llama with scales on embedding, attention, residual and logits. */
 export const granite: Architecture = {

@@ -25,9 +25,10 @@ export function architectureOf(model: GgufModel): Architecture {
   if (found !== undefined) return found
   const shown = name.length > 64 ? `${name.slice(0, 64)}…` : name
   const near = nearest(name, known)
+  const hint = near === undefined ? '' : `; the nearest is "${near}"`
   throw modelError(
     model, 'ERR_HYPURA_UNSUPPORTED_ARCH',
-    `architecture "${shown}" is not supported${near === undefined ? '' : `; the nearest is "${near}"`}. Known: ${known.join(', ')}.`,
+    `architecture "${shown}" is not supported${hint}. Known: ${known.join(', ')}.`,
     { rule: 'P11', field: key, found: shown, allowed: known, offset: model.metadata.offsetOf(key), nearest: near },
   )
 }

@@ -78,4 +78,6 @@ export const sharedFfn: readonly TensorPattern[] = [
 ]
 
 /** Its weight: the sigmoid of one product. */
-export const sharedRouter: TensorPattern = perLayer('sharedRouter', 'ffn_gate_inp_shexp.weight', 'required', { layers: 'mixture' })
+export const sharedRouter: TensorPattern = perLayer(
+  'sharedRouter', 'ffn_gate_inp_shexp.weight', 'required', { layers: 'mixture' },
+)
