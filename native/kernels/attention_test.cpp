@@ -1,7 +1,8 @@
-// What could break: a chunk border off by one, merges in another order, a head of the group that reads its neighbour's query
-// or scores, tails of odd head sizes, scratch used past its promised size.
-// How we notice: sets compared bit for bit around the borders of 256 positions and for every group size; a plain softmax in
-// double over all keys as second opinion; and the group's result equal to each head computed alone.
+// What could break: a chunk border off by one, merges in another order, a head of the group that
+// reads its neighbour's query or scores, tails of odd head sizes, scratch used past its promised
+// size. How we notice: sets compared bit for bit around the borders of 256 positions and for every
+// group size; a plain softmax in double over all keys as second opinion; and the group's result
+// equal to each head computed alone.
 #include <bit>
 #include <cmath>
 #include <random>
@@ -29,7 +30,8 @@ struct Cache {
     const uint32_t lead = 24;  // another kv head's bytes before ours, at no particular alignment
     const uint64_t v_at = lead + uint64_t{kPositionsPerPage} * dim_k;
     std::normal_distribution<float> normal;
-    // Allocate exactly what the keys in use need, so that reading past the last one is seen by a sanitizer.
+    // Allocate exactly what the keys in use need, so that reading past the last one is seen by a
+    // sanitizer.
     for (uint32_t p = 0; p < n_pages; ++p) {
       const uint32_t used = std::min(kPositionsPerPage, n_keys - p * kPositionsPerPage);
       pages.emplace_back(v_at + uint64_t{used} * dim_v, uint16_t{0x7e00});
@@ -62,15 +64,16 @@ void check(uint32_t n_keys, uint32_t n_group, uint32_t dim_k, uint32_t dim_v, ui
   for (float& value : q) value = 2 * normal(rng);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim_k));
   const std::string where = std::to_string(n_keys) + " keys, group of " + std::to_string(n_group) +
-                            ", head sizes " + std::to_string(dim_k) + " and " + std::to_string(dim_v);
+                            ", head sizes " + std::to_string(dim_k) + " and " +
+                            std::to_string(dim_v);
 
   std::vector<float> first;
   for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
     std::vector<float> out(n_group * out_stride, kGuard);
     const uint64_t scratch_floats = attention_scratch_floats(n_group, dim_v);
     std::vector<float> scratch(scratch_floats + 16, kGuard);
-    (*set)->attention(q.data(), n_group, q_stride, cache.view, n_keys, scale, out.data(), out_stride,
-                      scratch.data());
+    (*set)->attention(q.data(), n_group, q_stride, cache.view, n_keys, scale, out.data(),
+                      out_stride, scratch.data());
     for (uint64_t i = scratch_floats; i < scratch.size(); ++i) EXPECT_EQ(scratch[i], kGuard);
     for (uint32_t g = 0; g < n_group; ++g)
       for (uint64_t d = dim_v; d < out_stride; ++d) EXPECT_EQ(out[g * out_stride + d], kGuard);
@@ -79,13 +82,14 @@ void check(uint32_t n_keys, uint32_t n_group, uint32_t dim_k, uint32_t dim_v, ui
     for (size_t i = 0; i < out.size(); ++i)
       differences += std::bit_cast<uint32_t>(out[i]) != std::bit_cast<uint32_t>(first[i]);
     if (differences != 0)
-      ::hypura::testing::fail(__FILE__, __LINE__, where + " on " + (*set)->name + ": " +
-                                                      std::to_string(differences) + " differ");
+      ::hypura::testing::fail(
+          __FILE__, __LINE__,
+          where + " on " + (*set)->name + ": " + std::to_string(differences) + " differ");
     // Each head alone gives what it gives in its group.
     std::vector<float> alone(dim_v);
     for (uint32_t g = 0; g < n_group; ++g) {
-      (*set)->attention(q.data() + g * q_stride, 1, q_stride, cache.view, n_keys, scale, alone.data(),
-                        dim_v, scratch.data());
+      (*set)->attention(q.data() + g * q_stride, 1, q_stride, cache.view, n_keys, scale,
+                        alone.data(), dim_v, scratch.data());
       for (uint32_t d = 0; d < dim_v; ++d) EXPECT_EQ(alone[d], out[g * out_stride + d]);
     }
   }
@@ -105,14 +109,16 @@ void check(uint32_t n_keys, uint32_t n_group, uint32_t dim_k, uint32_t dim_v, ui
         want[d] += score[i] / sum * cache.v[uint64_t{i} * dim_v + d];
     for (uint32_t d = 0; d < dim_v; ++d)
       if (!(std::fabs(first[g * out_stride + d] - want[d]) <= 1e-5))
-        ::hypura::testing::fail(__FILE__, __LINE__, where + ": " + std::to_string(first[g * out_stride + d]) +
-                                                        " instead of " + std::to_string(want[d]));
+        ::hypura::testing::fail(__FILE__, __LINE__,
+                                where + ": " + std::to_string(first[g * out_stride + d]) +
+                                    " instead of " + std::to_string(want[d]));
   }
 }
 
 TEST(attention_agrees_around_chunk_borders) {
   uint32_t seed = 1;
-  for (const uint32_t n_keys : {1u, 2u, 7u, 15u, 16u, 17u, 255u, 256u, 257u, 511u, 512u, 513u, 700u})
+  for (const uint32_t n_keys :
+       {1u, 2u, 7u, 15u, 16u, 17u, 255u, 256u, 257u, 511u, 512u, 513u, 700u})
     check(n_keys, 3, 64, 64, seed++);
 }
 
@@ -128,7 +134,8 @@ TEST(attention_agrees_for_odd_head_sizes) {
     for (const uint32_t dim_v : {1u, 7u, 8u, 9u, 17u, 40u}) check(270, 5, dim_k, dim_v, seed++);
 }
 
-// Scores of some thousands: one key takes nearly all, and earlier chunks are scaled by an exp that underflows.
+// Scores of some thousands: one key takes nearly all, and earlier chunks are scaled by an exp that
+// underflows.
 TEST(attention_survives_large_scores) {
   std::mt19937 rng(7);
   const uint32_t dim = 32, n_keys = 600;

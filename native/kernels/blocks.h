@@ -1,8 +1,9 @@
-// The weight blocks of GGUF as they lie in the file: plain bytes, little-endian, no padding, any alignment.
+// The weight blocks of GGUF as they lie in the file: plain bytes, little-endian, no padding, any
+// alignment.
 //
-// Every field is a byte array, so that a block may start anywhere and no load needs an alignment. Halves (d, dmin, m) are
-// IEEE binary16. What the fields mean stands with the scalar kernel of each type, which is the specification.
-// Included by ISA files: plain structs only, no functions.
+// Every field is a byte array, so that a block may start anywhere and no load needs an alignment.
+// Halves (d, dmin, m) are IEEE binary16. What the fields mean stands with the scalar kernel of each
+// type, which is the specification. Included by ISA files: plain structs only, no functions.
 // Layout: ggml, block_q*.
 #pragma once
 
@@ -12,7 +13,8 @@ namespace hypura::kernels {
 
 using Half = uint8_t[2];
 
-// 32 weights. Byte i of `low` holds weight i in its low nibble and weight i + 16 in its high nibble.
+// 32 weights. Byte i of `low` holds weight i in its low nibble and weight i + 16 in its high
+// nibble.
 struct BlockQ4_0 {
   Half d;
   uint8_t low[16];

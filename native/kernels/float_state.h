@@ -1,7 +1,8 @@
-// Rule E10: rounding to nearest and no flush-to-zero while kernels run. Another addon of the process, built with fast-math,
-// may have changed either on this thread.
+// Rule E10: rounding to nearest and no flush-to-zero while kernels run. Another addon of the
+// process, built with fast-math, may have changed either on this thread.
 //
-// Sets the defaults for its scope and restores what was there, exception flags included. Any thread; costs some ten cycles.
+// Sets the defaults for its scope and restores what was there, exception flags included. Any
+// thread; costs some ten cycles.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ class FloatDefaults {
  private:
 #if defined(__x86_64__)
   using Control = uint32_t;
-  static constexpr Control kDefaults = 0x1f80;  // MXCSR: all exceptions masked, nearest, no FTZ, no DAZ
+  static constexpr Control kDefaults =
+      0x1f80;  // MXCSR: all exceptions masked, nearest, no FTZ, no DAZ
   static Control read() { return _mm_getcsr(); }
   static void write(Control control) { _mm_setcsr(control); }
 #elif defined(__aarch64__)

@@ -52,9 +52,12 @@ DequantizeFunction scalar_dequantize(QuantType type) {
 
 QuantizeFunction scalar_quantize(ActivationForm form) {
   switch (form) {
-    case ActivationForm::kF32: return scalar::quantize_f32;
-    case ActivationForm::kA32: return scalar::quantize_a32;
-    case ActivationForm::kA256: return scalar::quantize_a256;
+    case ActivationForm::kF32:
+      return scalar::quantize_f32;
+    case ActivationForm::kA32:
+      return scalar::quantize_a32;
+    case ActivationForm::kA256:
+      return scalar::quantize_a256;
   }
   return nullptr;
 }
@@ -83,23 +86,35 @@ constexpr KernelSet kScalar = {
 // Types without a kernel of their own use the scalar one.
 MatmulFunction avx2_matmul(QuantType type) {
   switch (type) {
-    case QuantType::kF32: return avx2::matmul_f32;
-    case QuantType::kF16: return avx2::matmul_f16;
-    case QuantType::kBF16: return avx2::matmul_bf16;
-    case QuantType::kQ4_0: return avx2::matmul_q4_0;
-    case QuantType::kQ8_0: return avx2::matmul_q8_0;
-    case QuantType::kQ4_K: return avx2::matmul_q4_k;
-    case QuantType::kQ5_K: return avx2::matmul_q5_k;
-    case QuantType::kQ6_K: return avx2::matmul_q6_k;
-    default: return scalar_matmul(type);
+    case QuantType::kF32:
+      return avx2::matmul_f32;
+    case QuantType::kF16:
+      return avx2::matmul_f16;
+    case QuantType::kBF16:
+      return avx2::matmul_bf16;
+    case QuantType::kQ4_0:
+      return avx2::matmul_q4_0;
+    case QuantType::kQ8_0:
+      return avx2::matmul_q8_0;
+    case QuantType::kQ4_K:
+      return avx2::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return avx2::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return avx2::matmul_q6_k;
+    default:
+      return scalar_matmul(type);
   }
 }
 
 QuantizeFunction avx2_quantize(ActivationForm form) {
   switch (form) {
-    case ActivationForm::kF32: return scalar::quantize_f32;
-    case ActivationForm::kA32: return avx2::quantize_a32;
-    case ActivationForm::kA256: return avx2::quantize_a256;
+    case ActivationForm::kF32:
+      return scalar::quantize_f32;
+    case ActivationForm::kA32:
+      return avx2::quantize_a32;
+    case ActivationForm::kA256:
+      return avx2::quantize_a256;
   }
   return nullptr;
 }

@@ -1,8 +1,10 @@
-// What could break: an instruction set that adds in another order, saturates, reads past a row, takes another path for more
-// positions or for other row splits; or a scalar kernel (the specification) that misreads a format.
-// How we notice: every type on every set against the scalar set, bit for bit, over hostile and all-extreme bytes, row counts
-// and column counts that leave every kind of tail, 1 to 33 positions; every set against a float64 product of weights that
-// reference_weights.h decodes a second time. Buffers end exactly where the data ends, so a sanitizer sees an overrun.
+// What could break: an instruction set that adds in another order, saturates, reads past a row,
+// takes another path for more positions or for other row splits; or a scalar kernel (the
+// specification) that misreads a format. How we notice: every type on every set against the scalar
+// set, bit for bit, over hostile and all-extreme bytes, row counts and column counts that leave
+// every kind of tail, 1 to 33 positions; every set against a float64 product of weights that
+// reference_weights.h decodes a second time. Buffers end exactly where the data ends, so a
+// sanitizer sees an overrun.
 #include <bit>
 #include <cmath>
 #include <cstdio>
@@ -36,8 +38,7 @@ struct Activations {
         bytes(static_cast<uint8_t*>(operator new(stride * n_positions, std::align_val_t{64})),
               [](uint8_t* p) { operator delete(p, std::align_val_t{64}); }) {
     for (uint32_t p = 0; p < n_positions; ++p)
-      EXPECT(set.quantize(form)(x.data() + uint64_t{p} * n_cols, n_cols,
-                                bytes.get() + p * stride));
+      EXPECT(set.quantize(form)(x.data() + uint64_t{p} * n_cols, n_cols, bytes.get() + p * stride));
   }
 };
 
@@ -76,20 +77,23 @@ TEST(every_set_gives_the_bits_of_the_scalar_set) {
   const uint32_t n_rows = 19;  // two strips of eight, one pair, one single row
   for (const QuantTypeInfo& type : quant_types()) {
     for (const uint32_t n_cols : column_counts(type)) {
-      for (const Bytes kind : {Bytes::kOrdinary, Bytes::kHostile, Bytes::kAllZero, Bytes::kAllOnes}) {
-        const std::vector<uint8_t> weights = testing::random_rows(type.type, n_rows, n_cols, kind, rng);
+      for (const Bytes kind :
+           {Bytes::kOrdinary, Bytes::kHostile, Bytes::kAllZero, Bytes::kAllOnes}) {
+        const std::vector<uint8_t> weights =
+            testing::random_rows(type.type, n_rows, n_cols, kind, rng);
         for (const uint32_t n_positions : {1u, 2u, 3u, 4u, 5u, 8u, 17u, 33u}) {
           const std::vector<float> x = normal_floats(uint64_t{n_positions} * n_cols, rng);
           const Activations a(scalar_set(), type.form, x, n_cols, n_positions);
           std::vector<float> want(uint64_t{n_rows} * n_positions), got(want.size());
-          scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
-                                         n_positions, want.data(), n_rows);
+          scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(),
+                                         a.stride, n_positions, want.data(), n_rows);
           for (const KernelSet* const* set = runnable_kernel_sets() + 1; *set != nullptr; ++set) {
             std::fill(got.begin(), got.end(), -12345.0f);
             (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
                                       n_positions, got.data(), n_rows);
-            expect_equal(std::string((*set)->name) + " " + type.name + " of " + std::to_string(n_cols) +
-                             " columns, " + std::to_string(n_positions) + " positions",
+            expect_equal(std::string((*set)->name) + " " + type.name + " of " +
+                             std::to_string(n_cols) + " columns, " + std::to_string(n_positions) +
+                             " positions",
                          differing(want, got));
           }
         }
@@ -110,8 +114,8 @@ TEST(results_do_not_depend_on_positions_or_row_splits) {
     for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
       const MatmulFunction matmul = (*set)->matmul(type.type);
       std::vector<float> whole(uint64_t{n_rows} * n_positions), parts(whole.size());
-      matmul(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n_positions, whole.data(),
-             n_rows);
+      matmul(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n_positions,
+             whole.data(), n_rows);
       for (int draw = 0; draw < 12; ++draw) {
         std::fill(parts.begin(), parts.end(), -12345.0f);
         for (uint32_t p = 0; p < n_positions;) {
@@ -124,7 +128,8 @@ TEST(results_do_not_depend_on_positions_or_row_splits) {
           }
           p += n;
         }
-        expect_equal(std::string((*set)->name) + " " + type.name + " in parts", differing(whole, parts));
+        expect_equal(std::string((*set)->name) + " " + type.name + " in parts",
+                     differing(whole, parts));
       }
     }
   }
@@ -150,7 +155,8 @@ TEST(more_positions_than_one_pass_over_a_strip) {
   }
 }
 
-// The extremes of rule E1: every product at its largest, where an int16 that is widened too late would saturate.
+// The extremes of rule E1: every product at its largest, where an int16 that is widened too late
+// would saturate.
 TEST(largest_products_do_not_saturate) {
   const uint32_t n_rows = 9;
   for (const QuantTypeInfo& type : quant_types()) {
@@ -177,7 +183,8 @@ TEST(largest_products_do_not_saturate) {
             if (!(std::fabs(value - want) <= 1e-5 * std::fabs(want) + 1e-3))
               ::hypura::testing::fail(__FILE__, __LINE__,
                                       std::string((*set)->name) + " " + type.name + ": " +
-                                          std::to_string(value) + " instead of " + std::to_string(want));
+                                          std::to_string(value) + " instead of " +
+                                          std::to_string(want));
         }
       }
     }
@@ -195,14 +202,15 @@ TEST(close_to_a_float64_product) {
     std::vector<double> want(uint64_t{n_rows} * n_positions);
     for (uint32_t r = 0; r < n_rows; ++r)
       for (uint32_t i = 0; i < n_cols; ++i) {
-        const double w = testing::weight_value(type.type, weights.data() + r * row_bytes(type, n_cols), i);
+        const double w =
+            testing::weight_value(type.type, weights.data() + r * row_bytes(type, n_cols), i);
         for (uint32_t p = 0; p < n_positions; ++p) want[p * n_rows + r] += w * x[p * n_cols + i];
       }
     for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
       const Activations a(**set, type.form, x, n_cols, n_positions);
       std::vector<float> got(want.size());
-      (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n_positions,
-                                got.data(), n_rows);
+      (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
+                                n_positions, got.data(), n_rows);
       double error = 0, size = 0;
       for (size_t i = 0; i < want.size(); ++i) {
         error += (got[i] - want[i]) * (got[i] - want[i]);
@@ -210,8 +218,9 @@ TEST(close_to_a_float64_product) {
       }
       const double bound = type.form == ActivationForm::kF32 ? 1e-12 : 5e-4;
       if (!(error <= bound * size) || !(size > 0))
-        ::hypura::testing::fail(__FILE__, __LINE__, std::string((*set)->name) + " " + type.name +
-                                                        ": NMSE " + std::to_string(error / size));
+        ::hypura::testing::fail(
+            __FILE__, __LINE__,
+            std::string((*set)->name) + " " + type.name + ": NMSE " + std::to_string(error / size));
     }
   }
 }
@@ -229,15 +238,18 @@ TEST(dequantize_agrees_with_the_formats_description) {
         expect_equal(std::string((*set)->name) + " " + type.name, differing(first, out));
         for (uint32_t i = 0; i < n_cols; ++i) {
           const double want = testing::weight_value(type.type, row.data(), i);
-          // d * scale * q and dmin * min are each rounded: compare against the larger of the two, 65,504 * 63 * 31 at most.
-          const bool same = std::isnan(want) ? std::isnan(out[i])
-                                             : std::fabs(out[i] - want) <= 1e-6 * std::fabs(want) + 32;
-          const bool close = kind == Bytes::kHostile || std::isnan(want) ||
-                             std::fabs(out[i] - want) <= 1e-5;
+          // d * scale * q and dmin * min are each rounded: compare against the larger of the two,
+          // 65,504 * 63 * 31 at most.
+          const bool same = std::isnan(want)
+                                ? std::isnan(out[i])
+                                : std::fabs(out[i] - want) <= 1e-6 * std::fabs(want) + 32;
+          const bool close =
+              kind == Bytes::kHostile || std::isnan(want) || std::fabs(out[i] - want) <= 1e-5;
           if (!same || !close)
             ::hypura::testing::fail(__FILE__, __LINE__,
                                     std::string(type.name) + " weight " + std::to_string(i) + ": " +
-                                        std::to_string(out[i]) + " instead of " + std::to_string(want));
+                                        std::to_string(out[i]) + " instead of " +
+                                        std::to_string(want));
         }
       }
     }
@@ -253,11 +265,11 @@ TEST(infinite_and_nan_scales_agree_in_being_nan) {
     const std::vector<float> x = normal_floats(uint64_t{n_positions} * n_cols, rng);
     const Activations a(scalar_set(), type.form, x, n_cols, n_positions);
     std::vector<float> want(uint64_t{n_rows} * n_positions), got(want.size());
-    scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n_positions,
-                                   want.data(), n_rows);
+    scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
+                                   n_positions, want.data(), n_rows);
     for (const KernelSet* const* set = runnable_kernel_sets() + 1; *set != nullptr; ++set) {
-      (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n_positions,
-                                got.data(), n_rows);
+      (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
+                                n_positions, got.data(), n_rows);
       expect_equal(std::string((*set)->name) + " " + type.name, differing(want, got));
     }
   }

@@ -11,7 +11,8 @@ constexpr ActivationForm kF32 = ActivationForm::kF32;
 constexpr ActivationForm kA32 = ActivationForm::kA32;
 constexpr ActivationForm kA256 = ActivationForm::kA256;
 
-// By ascending id. Ids 4, 5, 31-33 and 36-38 were removed from the format and are unknown here like any other.
+// By ascending id. Ids 4, 5, 31-33 and 36-38 were removed from the format and are unknown here like
+// any other.
 constexpr QuantTypeInfo kTypes[] = {
     {QuantType::kF32, "F32", 1, 4, kF32},
     {QuantType::kF16, "F16", 1, 2, kF32},

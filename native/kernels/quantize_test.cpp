@@ -1,6 +1,7 @@
-// What could break: a scale of the wrong rule, a rounding that is not half to even, q = -128, NaN or infinity converted to an
-// integer, a tail that is not zero, sums that do not belong to q.
-// How we notice: a second implementation in double for both forms, byte equality between sets, and the edge values by hand.
+// What could break: a scale of the wrong rule, a rounding that is not half to even, q = -128, NaN
+// or infinity converted to an integer, a tail that is not zero, sums that do not belong to q. How
+// we notice: a second implementation in double for both forms, byte equality between sets, and the
+// edge values by hand.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -19,7 +20,8 @@ namespace {
 constexpr ActivationForm kForms[] = {ActivationForm::kF32, ActivationForm::kA32,
                                      ActivationForm::kA256};
 
-// The output of the first set, after comparing all sets byte by byte. Storage is dirty before, to see what is not written.
+// The output of the first set, after comparing all sets byte by byte. Storage is dirty before, to
+// see what is not written.
 struct Quantized {
   std::vector<ActivationA256> storage;  // 64-byte aligned units of 320 bytes, enough for any form
   uint64_t bytes = 0;
@@ -36,7 +38,8 @@ struct Quantized {
       const bool ok = (*set)->quantize(form)(x.data(), n, target.data());
       if (&target == &storage) finite = ok;
       EXPECT_EQ(ok, finite);
-      EXPECT(std::memcmp(storage.data(), target.data(), target.size() * sizeof(ActivationA256)) == 0);
+      EXPECT(std::memcmp(storage.data(), target.data(), target.size() * sizeof(ActivationA256)) ==
+             0);
     }
   }
   const ActivationA256& a256(size_t i) const { return storage[i]; }
@@ -66,7 +69,8 @@ TEST(a256_follows_its_rule) {
   std::normal_distribution<float> normal;
   for (const uint32_t n : {256u, 512u, 300u, 1u, 255u}) {
     std::vector<float> x(n);
-    for (float& value : x) value = normal(rng) * std::ldexp(1.0f, static_cast<int>(rng() % 40) - 20);
+    for (float& value : x)
+      value = normal(rng) * std::ldexp(1.0f, static_cast<int>(rng() % 40) - 20);
     const Quantized got(ActivationForm::kA256, x);
     EXPECT(got.finite);
     x.resize((n + 255) / 256 * 256);
@@ -95,7 +99,8 @@ TEST(a32_follows_its_rule) {
   std::normal_distribution<float> normal;
   for (const uint32_t n : {32u, 64u, 256u, 288u, 1024u, 33u}) {
     std::vector<float> x(n);
-    for (float& value : x) value = normal(rng) * std::ldexp(1.0f, static_cast<int>(rng() % 20) - 10);
+    for (float& value : x)
+      value = normal(rng) * std::ldexp(1.0f, static_cast<int>(rng() % 20) - 10);
     const Quantized got(ActivationForm::kA32, x);
     EXPECT(got.finite);
     x.resize((n + 255) / 256 * 256);
@@ -157,10 +162,9 @@ TEST(nothing_leaves_the_range_at_any_magnitude) {
 TEST(a_nan_or_infinity_anywhere_is_reported_and_leaves_zeros) {
   for (const ActivationForm form : kForms)
     for (const uint32_t n : {1u, 31u, 32u, 256u, 300u, 700u})
-      for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                              -std::numeric_limits<float>::quiet_NaN(),
-                              std::numeric_limits<float>::infinity(),
-                              -std::numeric_limits<float>::infinity()})
+      for (const float bad :
+           {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
+            std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
         for (const uint32_t at : {0u, n / 2, n - 1}) {
           std::vector<float> x(n, 1.0f);
           x[at] = bad;
@@ -185,7 +189,8 @@ TEST(a_result_is_half_of_its_float_when_narrowed) {
   // All binary16 values, their neighbours half-way up, and both sides of that half-way point.
   std::vector<float> x;
   for (uint32_t h = 0; h < 0x7c00; ++h) {
-    const double value = h < 1024 ? std::ldexp(h, -24) : std::ldexp(1024 + h % 1024, int(h / 1024) - 25);
+    const double value =
+        h < 1024 ? std::ldexp(h, -24) : std::ldexp(1024 + h % 1024, int(h / 1024) - 25);
     const double next = h + 1 < 1024 ? std::ldexp(h + 1, -24)
                                      : std::ldexp(1024 + (h + 1) % 1024, int((h + 1) / 1024) - 25);
     const float middle = static_cast<float>((value + next) / 2);

@@ -1,5 +1,6 @@
-// For tests: what weight i of a row is worth, written a second time, one weight at a time, in double, from the format's
-// description rather than from the kernels. Also rows of hostile and of well-behaved bytes.
+// For tests: what weight i of a row is worth, written a second time, one weight at a time, in
+// double, from the format's description rather than from the kernels. Also rows of hostile and of
+// well-behaved bytes.
 #pragma once
 
 #include <cmath>
@@ -46,9 +47,9 @@ inline double weight_value(QuantType type, const uint8_t* row, uint32_t i) {
   const QuantTypeInfo& info = *find_quant_type(static_cast<uint32_t>(type));
   const uint8_t* b = row + uint64_t{i} / info.block_weights * info.block_bytes;
   const int k = static_cast<int>(i % info.block_weights);
-  const int nibble_shift = k < 16 ? 0 : 4;                       // 32-weight types
-  const int chunk = k / 64, odd = k / 32 % 2, l = k % 32;        // Q4_K, Q5_K
-  const int half = k / 128, group = k / 32 % 4;                  // Q2_K, Q3_K, Q6_K
+  const int nibble_shift = k < 16 ? 0 : 4;                 // 32-weight types
+  const int chunk = k / 64, odd = k / 32 % 2, l = k % 32;  // Q4_K, Q5_K
+  const int half = k / 128, group = k / 32 % 4;            // Q2_K, Q3_K, Q6_K
   int scale, min;
   switch (type) {
     case QuantType::kF32: {
@@ -84,7 +85,8 @@ inline double weight_value(QuantType type, const uint8_t* row, uint32_t i) {
     case QuantType::kQ5_K:
       six_bit(b + 4, k / 32, &scale, &min);
       return half_value(b) * scale *
-                 (bits_at(b + 48 + 32 * chunk + l, 4 * odd, 4) + 16 * bits_at(b + 16 + l, k / 32, 1)) -
+                 (bits_at(b + 48 + 32 * chunk + l, 4 * odd, 4) +
+                  16 * bits_at(b + 16 + l, k / 32, 1)) -
              half_value(b + 2) * min;
     case QuantType::kQ6_K:
       return half_value(b + 208) * static_cast<int8_t>(b[192 + k / 16]) *
@@ -109,24 +111,36 @@ inline double weight_value(QuantType type, const uint8_t* row, uint32_t i) {
 // Byte offsets of the halves inside a block.
 inline std::vector<uint32_t> half_offsets(QuantType type) {
   switch (type) {
-    case QuantType::kF32: return {};
-    case QuantType::kF16: return {0};
-    case QuantType::kBF16: return {};
-    case QuantType::kQ4_0: case QuantType::kQ5_0: case QuantType::kQ8_0: return {0};
-    case QuantType::kQ4_1: case QuantType::kQ5_1: case QuantType::kQ4_K: case QuantType::kQ5_K:
+    case QuantType::kF32:
+      return {};
+    case QuantType::kF16:
+      return {0};
+    case QuantType::kBF16:
+      return {};
+    case QuantType::kQ4_0:
+    case QuantType::kQ5_0:
+    case QuantType::kQ8_0:
+      return {0};
+    case QuantType::kQ4_1:
+    case QuantType::kQ5_1:
+    case QuantType::kQ4_K:
+    case QuantType::kQ5_K:
       return {0, 2};
-    case QuantType::kQ6_K: return {208};
-    case QuantType::kQ2_K: return {80, 82};
-    case QuantType::kQ3_K: return {108};
+    case QuantType::kQ6_K:
+      return {208};
+    case QuantType::kQ2_K:
+      return {80, 82};
+    case QuantType::kQ3_K:
+      return {108};
   }
   return {};
 }
 
 enum class Bytes {
-  kOrdinary,   // random bytes under scales of about 0.01
-  kHostile,    // random bytes everywhere, scales extreme, subnormal, negative, zero; finite
+  kOrdinary,  // random bytes under scales of about 0.01
+  kHostile,   // random bytes everywhere, scales extreme, subnormal, negative, zero; finite
   kAllZero,
-  kAllOnes,    // 0xff under finite scales
+  kAllOnes,  // 0xff under finite scales
 };
 
 inline std::vector<uint8_t> random_rows(QuantType type, uint32_t n_rows, uint32_t n_cols,

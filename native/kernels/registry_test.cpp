@@ -1,7 +1,6 @@
-// What could break: a type without a kernel, sizes that do not agree with the format, an unknown id accepted, HYPURA_ISA
-// ignored in silence.
-// How we notice: the table against the sizes of the format by hand, every type on every set, and the environment variable set
-// to each kind of value.
+// What could break: a type without a kernel, sizes that do not agree with the format, an unknown id
+// accepted, HYPURA_ISA ignored in silence. How we notice: the table against the sizes of the format
+// by hand, every type on every set, and the environment variable set to each kind of value.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -14,11 +13,14 @@ namespace hypura::kernels {
 namespace {
 
 TEST(quant_types_have_the_sizes_of_the_format) {
-  const struct { uint32_t id, weights, bytes; const char* name; } kFormat[] = {
-      {0, 1, 4, "F32"},       {1, 1, 2, "F16"},       {2, 32, 18, "Q4_0"},     {3, 32, 20, "Q4_1"},
-      {6, 32, 22, "Q5_0"},    {7, 32, 24, "Q5_1"},    {8, 32, 34, "Q8_0"},     {10, 256, 84, "Q2_K"},
-      {11, 256, 110, "Q3_K"}, {12, 256, 144, "Q4_K"}, {13, 256, 176, "Q5_K"}, {14, 256, 210, "Q6_K"},
-      {30, 1, 2, "BF16"}};
+  const struct {
+    uint32_t id, weights, bytes;
+    const char* name;
+  } kFormat[] = {{0, 1, 4, "F32"},       {1, 1, 2, "F16"},       {2, 32, 18, "Q4_0"},
+                 {3, 32, 20, "Q4_1"},    {6, 32, 22, "Q5_0"},    {7, 32, 24, "Q5_1"},
+                 {8, 32, 34, "Q8_0"},    {10, 256, 84, "Q2_K"},  {11, 256, 110, "Q3_K"},
+                 {12, 256, 144, "Q4_K"}, {13, 256, 176, "Q5_K"}, {14, 256, 210, "Q6_K"},
+                 {30, 1, 2, "BF16"}};
   EXPECT_EQ(quant_types().size(), std::size(kFormat));
   for (size_t i = 0; i < std::size(kFormat) && i < quant_types().size(); ++i) {
     const QuantTypeInfo& info = quant_types()[i];
@@ -36,7 +38,8 @@ TEST(unknown_and_removed_ids_are_refused) {
 }
 
 TEST(activations_are_multiples_of_64_bytes_and_hold_their_elements) {
-  for (const ActivationForm form : {ActivationForm::kF32, ActivationForm::kA32, ActivationForm::kA256})
+  for (const ActivationForm form :
+       {ActivationForm::kF32, ActivationForm::kA32, ActivationForm::kA256})
     for (const uint32_t n : {1u, 32u, 255u, 256u, 257u, 4096u, 0xfffffff0u}) {
       EXPECT_EQ(activation_bytes(form, n) % 64, 0u);
       EXPECT(activation_bytes(form, n) >= (form == ActivationForm::kF32 ? 4ull * n : 1ull * n));
@@ -77,8 +80,10 @@ TEST(hypura_isa_chooses_and_says_so) {
   EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
   EXPECT(&choose_kernels(nullptr) == &best);
 
-  if (before != nullptr) setenv("HYPURA_ISA", saved.c_str(), 1);
-  else unsetenv("HYPURA_ISA");
+  if (before != nullptr)
+    setenv("HYPURA_ISA", saved.c_str(), 1);
+  else
+    unsetenv("HYPURA_ISA");
 }
 
 }  // namespace

@@ -13,9 +13,10 @@
 namespace hypura::kernels {
 namespace {
 
-// The gate is one word: who may enter the current job and who is inside. 22 bits of job number, then an open bit, then the
-// number of workers inside. A worker enters by compare-and-swap while the gate is open; the caller closes it when no
-// piece is left and waits for those inside only. So a worker that the system did not schedule in time delays nobody.
+// The gate is one word: who may enter the current job and who is inside. 22 bits of job number,
+// then an open bit, then the number of workers inside. A worker enters by compare-and-swap while
+// the gate is open; the caller closes it when no piece is left and waits for those inside only. So
+// a worker that the system did not schedule in time delays nobody.
 constexpr uint32_t kInsideMask = 0x1ff;
 constexpr uint32_t kOpen = 0x200;
 constexpr uint32_t kJob = 0x400;
@@ -37,15 +38,18 @@ void relax() {
 }  // namespace
 
 struct ThreadPool::State {
-  // The job: written by run() while the gate is closed and nobody is inside, read by workers after they entered.
+  // The job: written by run() while the gate is closed and nobody is inside, read by workers after
+  // they entered.
   Body body = nullptr;
   void* context = nullptr;
   uint32_t n_items = 0;
   uint32_t grain = 1;
 
-  alignas(64) std::atomic<uint64_t> next{0};  // first item nobody took; 64 bits, so that overshoot cannot wrap
+  alignas(64) std::atomic<uint64_t> next{
+      0};  // first item nobody took; 64 bits, so that overshoot cannot wrap
   alignas(64) std::atomic<uint32_t> gate{0};
-  alignas(64) std::atomic<uint32_t> left{0};  // bumped by the last worker to leave a closed gate; run() sleeps on it
+  alignas(64) std::atomic<uint32_t> left{
+      0};  // bumped by the last worker to leave a closed gate; run() sleeps on it
   std::atomic<bool> stopping{false};
   std::vector<std::thread> threads;  // create() and destructor only
 
@@ -100,7 +104,9 @@ struct ThreadPool::State {
 
   ~State() {
     stopping.store(true, std::memory_order_release);
-    gate.fetch_add(kJob, std::memory_order_release);  // a changed word: no worker can go to sleep on the old one
+    gate.fetch_add(
+        kJob,
+        std::memory_order_release);  // a changed word: no worker can go to sleep on the old one
     gate.notify_all();
     for (std::thread& thread : threads) thread.join();
   }
@@ -108,9 +114,9 @@ struct ThreadPool::State {
 
 Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t n_threads) {
   if (n_threads < 1 || n_threads > kThreadsMax)
-    return Status::error(Code::kInvalidArgument,
-                         "The number of threads is " + std::to_string(n_threads) +
-                             "; give 1 to " + std::to_string(kThreadsMax) + ".");
+    return Status::error(Code::kInvalidArgument, "The number of threads is " +
+                                                     std::to_string(n_threads) + "; give 1 to " +
+                                                     std::to_string(kThreadsMax) + ".");
   try {
     auto state = std::make_unique<State>();
     state->threads.reserve(n_threads - 1);
@@ -131,9 +137,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t n_threads) {
 ThreadPool::ThreadPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ThreadPool::~ThreadPool() = default;
 
-uint32_t ThreadPool::n_threads() const {
-  return static_cast<uint32_t>(state_->threads.size()) + 1;
-}
+uint32_t ThreadPool::n_threads() const { return static_cast<uint32_t>(state_->threads.size()) + 1; }
 
 void ThreadPool::run(uint32_t n_items, uint32_t grain, Body body, void* context) {
   if (n_items == 0) return;
@@ -148,7 +152,8 @@ void ThreadPool::run(uint32_t n_items, uint32_t grain, Body body, void* context)
     state.work(0);
     return;
   }
-  // Opens the gate under a new job number. Nobody is inside and nobody enters a closed gate: the word is ours.
+  // Opens the gate under a new job number. Nobody is inside and nobody enters a closed gate: the
+  // word is ours.
   const uint32_t closed = state.gate.load(std::memory_order_relaxed);
   state.gate.store(closed + kJob + kOpen, std::memory_order_release);
   if (others < state.threads.size()) {

@@ -1,7 +1,8 @@
-// What could break: an item done twice or not at all, run() returning while a worker is inside, a lost wake-up (the test would
-// hang), a worker with flush-to-zero or another rounding, the caller's own rounding lost, an allocation inside run().
-// How we notice: a counter per item over thousands of small jobs with two pools at once; results written without atomics, so
-// that a thread sanitizer sees a missing hand-over; the rounding read back; the guard of hot_path_guard.h.
+// What could break: an item done twice or not at all, run() returning while a worker is inside, a
+// lost wake-up (the test would hang), a worker with flush-to-zero or another rounding, the caller's
+// own rounding lost, an allocation inside run(). How we notice: a counter per item over thousands
+// of small jobs with two pools at once; results written without atomics, so that a thread sanitizer
+// sees a missing hand-over; the rounding read back; the guard of hot_path_guard.h.
 #include <atomic>
 #include <chrono>
 #include <memory>

@@ -1,8 +1,9 @@
 // Grouped-query attention on AVX2; the arithmetic and its order stand in scalar/attention.cpp.
 //
-// The query heads of a kv head are a small matrix: each K and V row is widened once for up to four of them. For q . k the
-// sixteen lanes of four heads are eight registers; for p . v four heads times sixteen dimensions are, with the positions of
-// the chunk as the inner loop, so that sums never leave registers.
+// The query heads of a kv head are a small matrix: each K and V row is widened once for up to four
+// of them. For q . k the sixteen lanes of four heads are eight registers; for p . v four heads
+// times sixteen dimensions are, with the positions of the chunk as the inner loop, so that sums
+// never leave registers.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/exp8.h"
@@ -56,8 +57,7 @@ inline void score_heads(const float* q, uint64_t q_stride, const Chunk& chunk, u
 #pragma GCC unroll 8
       for (int g = 0; g < kHeads; ++g) {
         const float* query = q + g * q_stride + whole;
-        acc[g].low =
-            masked_fma(_mm256_maskload_ps(query, mask_low), k.low, acc[g].low, mask_low);
+        acc[g].low = masked_fma(_mm256_maskload_ps(query, mask_low), k.low, acc[g].low, mask_low);
         acc[g].high =
             masked_fma(_mm256_maskload_ps(query + 8, mask_high), k.high, acc[g].high, mask_high);
       }
@@ -89,13 +89,14 @@ inline void sum_values(const float* p, const Chunk& chunk, uint32_t head_dim, fl
     for (int g = 0; g < kHeads; ++g) {
       float* y = out + static_cast<uint64_t>(g) * head_dim + d;
       _mm256_maskstore_ps(y, first_lanes(static_cast<int>(rest)), acc[g].low);
-      if (rest > 8) _mm256_maskstore_ps(y + 8, first_lanes(static_cast<int>(rest) - 8), acc[g].high);
+      if (rest > 8)
+        _mm256_maskstore_ps(y + 8, first_lanes(static_cast<int>(rest) - 8), acc[g].high);
     }
   }
 }
 
-// Scores to e^(s - max), in place; the sum by E4. The score row has room for kChunk floats: the last register is filled up
-// with -inf, whose exp is +0 and adds nothing.
+// Scores to e^(s - max), in place; the sum by E4. The score row has room for kChunk floats: the
+// last register is filled up with -inf, whose exp is +0 and adds nothing.
 inline void soften(float* scores, uint32_t n, float* max_out, float* sum_out) {
   const uint32_t padded = (n + 15) / 16 * 16;
   for (uint32_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
@@ -125,8 +126,7 @@ inline void merge(const float* chunk, float keep, float take, uint32_t n, float*
     const __m256i mask = first_lanes(static_cast<int>(n - d));
     const __m256 added = _mm256_mul_ps(_mm256_maskload_ps(chunk + d, mask), _mm256_set1_ps(take));
     _mm256_maskstore_ps(
-        o + d, mask,
-        _mm256_fmadd_ps(_mm256_maskload_ps(o + d, mask), _mm256_set1_ps(keep), added));
+        o + d, mask, _mm256_fmadd_ps(_mm256_maskload_ps(o + d, mask), _mm256_set1_ps(keep), added));
   }
 }
 

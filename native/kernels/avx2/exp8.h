@@ -1,4 +1,5 @@
-// Eight e^x at once: the same polynomial and order as scalar/exp.h, where it is explained. Internal linkage (avx2.h).
+// Eight e^x at once: the same polynomial and order as scalar/exp.h, where it is explained. Internal
+// linkage (avx2.h).
 #pragma once
 
 #include <immintrin.h>
@@ -20,8 +21,7 @@ namespace {
   g = _mm256_fmadd_ps(g, r, _mm256_set1_ps(0x1.5558f2p-5f));
   g = _mm256_fmadd_ps(g, r, _mm256_set1_ps(0x1.555492p-3f));
   g = _mm256_fmadd_ps(g, r, _mm256_set1_ps(0x1.fffffcp-2f));
-  const __m256 p =
-      _mm256_add_ps(_mm256_fmadd_ps(g, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
+  const __m256 p = _mm256_add_ps(_mm256_fmadd_ps(g, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
   const __m256i power = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(round));
   const __m256i first = _mm256_srai_epi32(power, 1);
   const __m256i rest = _mm256_sub_epi32(power, first);

@@ -1,8 +1,10 @@
-// F32, F16 and BF16 on AVX2: weights widened in registers, sixteen lanes per row and position (rule E4).
+// F32, F16 and BF16 on AVX2: weights widened in registers, sixteen lanes per row and position (rule
+// E4).
 //
-// Tiles of rows x positions share loads and hide the latency of fma: 4 x 1 for one position, 2 x 3 for more (twelve
-// accumulators of sixteen registers). The last n_cols % 16 elements go through a zero-filled copy of the weights and a
-// masked fma; activations of form F32 are padded to sixteen floats.
+// Tiles of rows x positions share loads and hide the latency of fma: 4 x 1 for one position, 2 x 3
+// for more (twelve accumulators of sixteen registers). The last n_cols % 16 elements go through a
+// zero-filled copy of the weights and a masked fma; activations of form F32 are padded to sixteen
+// floats.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/lanes.h"
@@ -53,8 +55,9 @@ inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const uint8_t* here = weights + r * row_bytes + i * sizeof(typename Type::Stored);
-      // Several rows at once hide the sequence of addresses from the hardware's prefetcher: the next tile's are asked for.
-      // Past the last row that memory may not exist, which a prefetch ignores.
+      // Several rows at once hide the sequence of addresses from the hardware's prefetcher: the
+      // next tile's are asked for. Past the last row that memory may not exist, which a prefetch
+      // ignores.
       if constexpr (kPositions == 1)
         _mm_prefetch(reinterpret_cast<const char*>(here + kRows * row_bytes), _MM_HINT_T0);
       w[r] = Type::load(here);

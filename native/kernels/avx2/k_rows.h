@@ -1,15 +1,22 @@
-// The frame of the K-quants on AVX2: two rows in place for few positions, strips of eight rows for many. Same bits (E11).
+// The frame of the K-quants on AVX2: two rows in place for few positions, strips of eight rows for
+// many. Same bits (E11).
 //
-// In place: two rows side by side hide the latency of the serial float chain. Their integers meet in one register as
-// {isum, msum} of row 0, {isum, msum} of row 1, so one vector fma serves both.
-// Strip: 256 weights of eight rows are unpacked once into L1, four weights of every row in 32 consecutive bytes; each
-// position then needs a broadcast, maddubs and an add per step, and no horizontal sums. Eight rows are the lanes.
+// In place: two rows side by side hide the latency of the serial float chain. Their integers meet
+// in one register as {isum, msum} of row 0, {isum, msum} of row 1, so one vector fma serves both.
+// Strip: 256 weights of eight rows are unpacked once into L1, four weights of every row in 32
+// consecutive bytes; each position then needs a broadcast, maddubs and an add per step, and no
+// horizontal sums. Eight rows are the lanes.
 //
 // A type gives (all static):
-//   Block; kMins: whether it has dmin; kOffset: subtract kOffset * sum_j scale_j sum16_j from isum (Q6_K's 32), else 0
-//   kSubBlockSteps: steps of four weights per scale; kSafeSteps: steps whose int16 sums cannot saturate
-//   halves(block): d, with dmin above it         dot(block, a): eight lanes that sum to isum
-//   mins(block, a): four lanes that sum to msum  unpack(row, stride, strip): fills a Strip but for its floats
+//   Block
+//   kMins: whether it has dmin
+//   kOffset: subtract kOffset * sum_j scale_j sum16_j from isum (32 in Q6_K), else 0
+//   kSubBlockSteps: steps of four weights per scale
+//   kSafeSteps: steps whose int16 sums cannot saturate
+//   halves(block): d, with dmin above it
+//   dot(block, a): eight lanes that sum to isum
+//   mins(block, a): four lanes that sum to msum
+//   unpack(row, stride, strip): eight rows, stride blocks apart, to a Strip but for its floats
 // Internal linkage throughout (avx2.h).
 #pragma once
 
@@ -30,9 +37,10 @@ constexpr uint32_t kStripPositionsMin = 4;
 constexpr uint32_t kStripPositions = 512;
 
 struct alignas(32) Strip {
-  uint8_t q[64][32];       // step s: weights 4 s .. 4 s + 3 of rows 0-7, unsigned
-  int16_t scale[16][16];   // sub-block j: scale of row r in lanes 2 r and 2 r + 1
-  int16_t pairs[8][16];    // pair i: mins (or scales, with kOffset) of sub-blocks 2 i and 2 i + 1 of row r
+  uint8_t q[64][32];      // step s: weights 4 s .. 4 s + 3 of rows 0-7, unsigned
+  int16_t scale[16][16];  // sub-block j: scale of row r in lanes 2 r and 2 r + 1
+  int16_t pairs[8][16];   // pair i: mins (or scales, with kOffset) of sub-blocks 2 i and 2 i + 1 of
+                          // row r
   float d[8];
   float dmin[8];
 };
@@ -41,8 +49,9 @@ inline __m256i broadcast_4(const void* bytes) {
   return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
 }
 
-// Two rows at once hide the sequence of addresses from the hardware's prefetcher: the next pair's block is asked for here.
-// Past the last row this asks for memory that may not exist, which a prefetch ignores.
+// Two rows at once hide the sequence of addresses from the hardware's prefetcher: the next pair's
+// block is asked for here. Past the last row this asks for memory that may not exist, which a
+// prefetch ignores.
 template <typename Block>
 inline void prefetch_block(const Block* block) {
   const char* bytes = reinterpret_cast<const char*>(block);
@@ -57,8 +66,8 @@ inline void rows_in_place(const typename Type::Block* row0, const typename Type:
   for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
     prefetch_block(row0 + b + 2 * uint64_t(n_blocks));
     prefetch_block(row1 + b + 2 * uint64_t(n_blocks));
-    const uint64_t halves =
-        Type::halves(row0[b]) | static_cast<uint64_t>(Type::halves(row1[b])) << 32;
+    const uint64_t halves = Type::halves(row0[b]) | static_cast<uint64_t>(Type::halves(row1[b]))
+                                                        << 32;
     const __m128 d = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(halves))),
                                 _mm_set1_ps(a->d));
     const __m256i dot0 = Type::dot(row0[b], *a), dot1 = Type::dot(row1[b], *a);
@@ -90,8 +99,8 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
   __m256i isum[kPositions];
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i) {
-    a[i] = reinterpret_cast<const ActivationA256*>(
-        activations + static_cast<uint64_t>(i) * activation_stride);
+    a[i] = reinterpret_cast<const ActivationA256*>(activations +
+                                                   static_cast<uint64_t>(i) * activation_stride);
     isum[i] = _mm256_setzero_si256();
   }
   for (int j = 0; j < 64 / Type::kSubBlockSteps; ++j) {
@@ -107,8 +116,7 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
         const __m256i q = load_32(w.q[s]);
 #pragma GCC unroll 8
         for (int i = 0; i < kPositions; ++i)
-          dot[i] = _mm256_add_epi16(
-              dot[i], _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s)));
+          dot[i] = _mm256_add_epi16(dot[i], _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s)));
       }
 #pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
@@ -126,8 +134,8 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
             paired, _mm256_madd_epi16(load_32(w.pairs[j]), broadcast_4(sums + 2 * j)));
     }
     if constexpr (Type::kOffset != 0)
-      isum[i] = _mm256_sub_epi32(
-          isum[i], _mm256_mullo_epi32(paired, _mm256_set1_epi32(Type::kOffset)));
+      isum[i] =
+          _mm256_sub_epi32(isum[i], _mm256_mullo_epi32(paired, _mm256_set1_epi32(Type::kOffset)));
     const __m256 da = _mm256_set1_ps(a[i]->d);
     __m256 sum = _mm256_load_ps(acc[i]);
     sum = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(isum[i]), sum);
@@ -140,8 +148,8 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
 // Eight rows times at most kStripPositions positions.
 template <typename Type>
 inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
-                       const uint8_t* activations, uint64_t activation_stride,
-                       uint32_t n_positions, float* out, uint64_t out_stride) {
+                       const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
+                       float* out, uint64_t out_stride) {
   alignas(32) float acc[kStripPositions][8];
   for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
   Strip strip;

@@ -1,4 +1,5 @@
-// Sixteen float lanes in two registers (rule E4), masked tails, and small loads. Internal linkage throughout (avx2.h).
+// Sixteen float lanes in two registers (rule E4), masked tails, and small loads. Internal linkage
+// throughout (avx2.h).
 #pragma once
 
 #include <immintrin.h>

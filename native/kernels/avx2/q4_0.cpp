@@ -1,5 +1,5 @@
-// Q4_0 on AVX2. Nibbles stay unsigned and 8 * (sum of a) is subtracted per block. Pair sums are at most 2 * 15 * 127 =
-// 3,810, the eight steps of a strip's block 30,480: widened once.
+// Q4_0 on AVX2. Nibbles stay unsigned and 8 * (sum of a) is subtracted per block. Pair sums are at
+// most 2 * 15 * 127 = 3,810, the eight steps of a strip's block 30,480: widened once.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/rows_32.h"
@@ -11,8 +11,7 @@ namespace {
 // Low nibbles are weights 0-15, high ones 16-31.
 inline __m256i nibbles(const BlockQ4_0& block) {
   const __m128i bytes = load_16(block.low);
-  return _mm256_and_si256(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)),
-                          _mm256_set1_epi8(15));
+  return _mm256_and_si256(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)), _mm256_set1_epi8(15));
 }
 
 struct Q4_0 {
@@ -27,8 +26,7 @@ struct Q4_0 {
     __m256i v[8];
     for (uint32_t r = 0; r < 8; ++r) v[r] = nibbles(rows[r * row_blocks]);
     transpose_8x8(v);
-    for (int s = 0; s < 8; ++s)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), v[s]);
+    for (int s = 0; s < 8; ++s) _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), v[s]);
   }
 
   template <int kPositions>
@@ -40,12 +38,10 @@ struct Q4_0 {
       const __m256i w = load_32(strip.q[k][s]);
 #pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
-        dot[i] = _mm256_add_epi16(dot[i],
-                                  _mm256_maddubs_epi16(w, broadcast_4(a[i]->q[k] + 4 * s)));
+        dot[i] = _mm256_add_epi16(dot[i], _mm256_maddubs_epi16(w, broadcast_4(a[i]->q[k] + 4 * s)));
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i)
-      isum[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1));
+    for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1));
   }
 };
 

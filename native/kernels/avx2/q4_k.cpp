@@ -1,5 +1,5 @@
-// Q4_K on AVX2. Each nibble vector of 32 bytes is one sub-block: int16 pair sums are at most 2 * 15 * 127 = 3,810, eight
-// steps of a strip 30,480: both below 32,767.
+// Q4_K on AVX2. Each nibble vector of 32 bytes is one sub-block: int16 pair sums are at most 2 * 15
+// * 127 = 3,810, eight steps of a strip 30,480: both below 32,767.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/k_rows.h"
@@ -22,19 +22,18 @@ struct Q4K {
   static __m256i dot_pair(const Block& w, const ActivationA256& a, __m256i scales) {
     const __m256i nibble = _mm256_set1_epi8(15);
     const __m256i bytes = load_32(w.low + 32 * kPair);
-    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(bytes, nibble),
-                                             load_32(a.q + 64 * kPair));
-    const __m256i high = _mm256_maddubs_epi16(
-        _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble), load_32(a.q + 64 * kPair + 32));
+    const __m256i low =
+        _mm256_maddubs_epi16(_mm256_and_si256(bytes, nibble), load_32(a.q + 64 * kPair));
+    const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble),
+                                              load_32(a.q + 64 * kPair + 32));
     return _mm256_add_epi32(_mm256_madd_epi16(low, broadcast_lane<2 * kPair>(scales)),
                             _mm256_madd_epi16(high, broadcast_lane<2 * kPair + 1>(scales)));
   }
 
   static __m256i dot(const Block& w, const ActivationA256& a) {
     const __m256i scales = _mm256_broadcastsi128_si256(widen_8(unpack_scales(w.scales).scale));
-    return _mm256_add_epi32(
-        _mm256_add_epi32(dot_pair<0>(w, a, scales), dot_pair<1>(w, a, scales)),
-        _mm256_add_epi32(dot_pair<2>(w, a, scales), dot_pair<3>(w, a, scales)));
+    return _mm256_add_epi32(_mm256_add_epi32(dot_pair<0>(w, a, scales), dot_pair<1>(w, a, scales)),
+                            _mm256_add_epi32(dot_pair<2>(w, a, scales), dot_pair<3>(w, a, scales)));
   }
 
   static __m128i mins(const Block& w, const ActivationA256& a) {

@@ -1,5 +1,5 @@
-// Q5_K on AVX2: as Q4_K with a fifth bit. Int16 pair sums are at most 2 * 31 * 127 = 7,874; four steps of a strip, 31,496,
-// are safe and five are not.
+// Q5_K on AVX2: as Q4_K with a fifth bit. Int16 pair sums are at most 2 * 31 * 127 = 7,874; four
+// steps of a strip, 31,496, are safe and five are not.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/k_rows.h"
@@ -29,8 +29,7 @@ struct Q5K {
   // Sub-blocks 2 kPair and 2 kPair + 1 of the bytes that hold them.
   template <int kPair>
   static __m256i first(__m256i low, __m256i high) {
-    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
-                           fifth_bit<2 * kPair>(high));
+    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), fifth_bit<2 * kPair>(high));
   }
   template <int kPair>
   static __m256i second(__m256i low, __m256i high) {

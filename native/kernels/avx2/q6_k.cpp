@@ -1,5 +1,6 @@
-// Q6_K on AVX2. Weights stay unsigned, 0..63, and 32 * sum_j scale_j * sum16_j is subtracted once per block. Int16 pair sums
-// are at most 2 * 63 * 127 = 16,002; two steps of a strip, 32,004, are safe and three are not.
+// Q6_K on AVX2. Weights stay unsigned, 0..63, and 32 * sum_j scale_j * sum16_j is subtracted once
+// per block. Int16 pair sums are at most 2 * 63 * 127 = 16,002; two steps of a strip, 32,004, are
+// safe and three are not.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/k_rows.h"
@@ -8,7 +9,8 @@
 namespace hypura::kernels::avx2 {
 namespace {
 
-// Group kGroup (0-3) of a half: 32 weights from its nibbles and from bits 2 kGroup of the high bytes.
+// Group kGroup (0-3) of a half: 32 weights from its nibbles and from bits 2 kGroup of the high
+// bytes.
 template <int kGroup>
 inline __m256i weights_of(__m256i low, __m256i high) {
   const __m256i nibble =
@@ -27,7 +29,8 @@ struct Q6K {
 
   static uint32_t halves(const Block& w) { return load_u16(w.d); }
 
-  // 32 weights are two sub-blocks: scales 2 kLanes and 2 kLanes + 1 of the eight in each half of `scales`.
+  // 32 weights are two sub-blocks: scales 2 kLanes and 2 kLanes + 1 of the eight in each half of
+  // `scales`.
   template <int kGroup>
   static __m256i dot_group(__m256i low, __m256i high, const int8_t* a, __m256i scales) {
     constexpr int kFirst = (4 * kGroup + 1) << 8 | 4 * kGroup, kSecond = kFirst + 0x0202;
@@ -51,9 +54,8 @@ struct Q6K {
   static __m256i dot(const Block& w, const ActivationA256& a) {
     const __m256i scales = _mm256_cvtepi8_epi16(load_16(w.scales));
     const __m256i offset = _mm256_madd_epi16(scales, load_32(a.sum16));
-    return _mm256_sub_epi32(
-        _mm256_add_epi32(dot_half<0>(w, a, scales), dot_half<1>(w, a, scales)),
-        _mm256_slli_epi32(offset, 5));
+    return _mm256_sub_epi32(_mm256_add_epi32(dot_half<0>(w, a, scales), dot_half<1>(w, a, scales)),
+                            _mm256_slli_epi32(offset, 5));
   }
 
   template <int kGroup>
@@ -80,7 +82,7 @@ struct Q6K {
       transpose_8x8(low0);
       transpose_8x8(low1);
       transpose_8x8(high);
-      uint8_t(*q)[32] = strip.q + 32 * half;
+      uint8_t (*q)[32] = strip.q + 32 * half;
       unpack_group<0>(low0, high, q);
       unpack_group<1>(low1, high, q);
       unpack_group<2>(low0, high, q);

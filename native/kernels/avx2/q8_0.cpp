@@ -1,6 +1,6 @@
-// Q8_0 on AVX2. maddubs wants one unsigned operand: |w| takes that place and the sign of w moves to the activation, whose
-// q is never -128. Pair sums are at most 2 * 128 * 127 = 32,512, so each is widened at once; without the sign trick they
-// would saturate.
+// Q8_0 on AVX2. maddubs wants one unsigned operand: |w| takes that place and the sign of w moves to
+// the activation, whose q is never -128. Pair sums are at most 2 * 128 * 127 = 32,512, so each is
+// widened at once; without the sign trick they would saturate.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/rows_32.h"
@@ -39,8 +39,7 @@ struct Q8_0 {
       for (int i = 0; i < kPositions; ++i) {
         const __m256i q = _mm256_sign_epi8(broadcast_4(a[i]->q[k] + 4 * s), w);
         isum[i] = _mm256_add_epi32(
-            isum[i],
-            _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, q), _mm256_set1_epi16(1)));
+            isum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, q), _mm256_set1_epi16(1)));
       }
     }
   }

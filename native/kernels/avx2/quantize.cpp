@@ -21,7 +21,8 @@ inline uint32_t bits_of(float value) {
   return bits;
 }
 
-// Bit pattern of the largest magnitude of n floats, n % 8 == 0: they order as the numbers do, infinity and NaN on top.
+// Bit pattern of the largest magnitude of n floats, n % 8 == 0: they order as the numbers do,
+// infinity and NaN on top.
 inline uint32_t magnitude_max(const float* x, uint32_t n) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256i largest = _mm256_setzero_si256();
@@ -98,8 +99,7 @@ inline bool quantize_all(const float* x, uint32_t n_cols, void* out) {
   Activation* blocks = static_cast<Activation*>(out);
   const uint64_t n_blocks = (static_cast<uint64_t>(n_cols) + 255) / 256;
   bool finite = true;
-  for (uint64_t b = 0; b < n_cols / 256; ++b)
-    finite = finite && kQuantize(x + 256 * b, blocks[b]);
+  for (uint64_t b = 0; b < n_cols / 256; ++b) finite = finite && kQuantize(x + 256 * b, blocks[b]);
   if (const uint32_t rest = n_cols % 256; rest != 0) {
     float padded[256] = {};
     __builtin_memcpy(padded, x + n_cols - rest, rest * sizeof(float));

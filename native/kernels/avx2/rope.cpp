@@ -1,4 +1,5 @@
-// Rotary embedding on AVX2: a' = fma(-b, sin, a * cos), b' = fma(a, sin, b * cos), as in scalar/vectors.cpp.
+// Rotary embedding on AVX2: a' = fma(-b, sin, a * cos), b' = fma(a, sin, b * cos), as in
+// scalar/vectors.cpp.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/lanes.h"
@@ -7,8 +8,7 @@ namespace hypura::kernels::avx2 {
 namespace {
 
 // Pairs (i, i + n_pairs): the two halves of the rotated part.
-inline void rotate_halves(float* head, uint32_t n_pairs, const float* cosines,
-                          const float* sines) {
+inline void rotate_halves(float* head, uint32_t n_pairs, const float* cosines, const float* sines) {
   for (uint32_t i = 0; i < n_pairs; i += 8) {
     const __m256i mask = first_lanes(static_cast<int>(n_pairs - i));
     const __m256 a = _mm256_maskload_ps(head + i, mask);
@@ -20,7 +20,8 @@ inline void rotate_halves(float* head, uint32_t n_pairs, const float* cosines,
   }
 }
 
-// Pairs (2 i, 2 i + 1): four of them in a register, {a, b, a, b, ...}. The sine is negated in the a lanes.
+// Pairs (2 i, 2 i + 1): four of them in a register, {a, b, a, b, ...}. The sine is negated in the a
+// lanes.
 inline void rotate_neighbours(float* head, uint32_t n_pairs, const float* cosines,
                               const float* sines) {
   const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
@@ -35,9 +36,8 @@ inline void rotate_neighbours(float* head, uint32_t n_pairs, const float* cosine
         _mm256_castps128_ps256(_mm_maskload_ps(sines + i, mask_pairs)), twice);
     const __m256 ab = _mm256_maskload_ps(head + 2 * i, mask);
     const __m256 ba = _mm256_permute_ps(ab, 0xb1);
-    _mm256_maskstore_ps(
-        head + 2 * i, mask,
-        _mm256_fmadd_ps(ba, _mm256_xor_ps(s, signs), _mm256_mul_ps(ab, c)));
+    _mm256_maskstore_ps(head + 2 * i, mask,
+                        _mm256_fmadd_ps(ba, _mm256_xor_ps(s, signs), _mm256_mul_ps(ab, c)));
   }
 }
 

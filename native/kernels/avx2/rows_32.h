@@ -1,15 +1,18 @@
-// The frame of the 32-weight types on AVX2, in groups of eight blocks (rule E3): rows in place for few positions, strips of
-// eight rows for many. Same bits (E11).
+// The frame of the 32-weight types on AVX2, in groups of eight blocks (rule E3): rows in place for
+// few positions, strips of eight rows for many. Same bits (E11).
 //
-// In place: eight registers of int32 lanes, one per block, meet in a tree of horizontal adds as eight exact integers in
-// one register; the group tree of E3 is two more horizontal adds and one of the halves. A short last group is copied into
-// eight zeroed blocks: their terms are +0, as the rule says.
-// Strip: as in k_rows.h; eight rows are the lanes and the eight terms of a group are added in the same tree.
+// In place: eight registers of int32 lanes, one per block, meet in a tree of horizontal adds as
+// eight exact integers in one register; the group tree of E3 is two more horizontal adds and one of
+// the halves. A short last group is copied into eight zeroed blocks: their terms are +0, as the
+// rule says.
+// Strip: as in k_rows.h; eight rows are the lanes and the eight terms of a group are
+// added in the same tree.
 //
 // A type gives (all static):
 //   Block; kOffset: subtract kOffset * (sum of a) from isum
 //   dot(block, q): eight lanes that sum to the block's integer before the offset
-//   unpack(rows, row_blocks, strip, k): block k of eight rows, row_blocks apart, to strip.q[k] (and strip.raw[k])
+//   unpack(rows, row_blocks, strip, k): block k of eight rows, row_blocks apart, to strip.q[k]
+//     and, where the sign is needed apart, strip.raw[k]
 //   strip_dot<n>(strip, k, a, isum): block k of eight rows times n positions, before the offset
 // Internal linkage throughout (avx2.h).
 #pragma once
@@ -32,9 +35,9 @@ constexpr uint32_t kStripPositions = 512;
 
 // Eight blocks of eight rows. Step s of block k: weights 4 s .. 4 s + 3 of rows 0-7.
 struct alignas(32) Strip {
-  uint8_t q[8][8][32];    // unsigned
-  int8_t raw[8][8][32];   // signed, for types that need the sign apart
-  float d[8][8];          // [block][row]
+  uint8_t q[8][8][32];   // unsigned
+  int8_t raw[8][8][32];  // signed, for types that need the sign apart
+  float d[8][8];         // [block][row]
 };
 
 inline __m256i broadcast_4(const void* bytes) {
@@ -43,10 +46,10 @@ inline __m256i broadcast_4(const void* bytes) {
 
 // Lane i: the sum of the eight lanes of v[i].
 inline __m256i sum_each(const __m256i v[8]) {
-  const __m256i first = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]),
-                                          _mm256_hadd_epi32(v[2], v[3]));
-  const __m256i second = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]),
-                                           _mm256_hadd_epi32(v[6], v[7]));
+  const __m256i first =
+      _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+  const __m256i second =
+      _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
   return _mm256_add_epi32(_mm256_permute2x128_si256(first, second, 0x20),
                           _mm256_permute2x128_si256(first, second, 0x31));
 }
@@ -55,18 +58,17 @@ inline __m256i sum_each(const __m256i v[8]) {
 inline float sum_group(__m256 t) {
   const __m256 pairs = _mm256_hadd_ps(t, t);
   const __m256 quads = _mm256_hadd_ps(pairs, pairs);
-  return _mm_cvtss_f32(
-      _mm_add_ss(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1)));
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1)));
 }
 
 // The scales of eight blocks.
 template <typename Block>
 inline __m256 load_scales(const Block* w) {
-  return _mm256_cvtph_ps(_mm_setr_epi16(
-      static_cast<short>(load_u16(w[0].d)), static_cast<short>(load_u16(w[1].d)),
-      static_cast<short>(load_u16(w[2].d)), static_cast<short>(load_u16(w[3].d)),
-      static_cast<short>(load_u16(w[4].d)), static_cast<short>(load_u16(w[5].d)),
-      static_cast<short>(load_u16(w[6].d)), static_cast<short>(load_u16(w[7].d))));
+  return _mm256_cvtph_ps(
+      _mm_setr_epi16(static_cast<short>(load_u16(w[0].d)), static_cast<short>(load_u16(w[1].d)),
+                     static_cast<short>(load_u16(w[2].d)), static_cast<short>(load_u16(w[3].d)),
+                     static_cast<short>(load_u16(w[4].d)), static_cast<short>(load_u16(w[5].d)),
+                     static_cast<short>(load_u16(w[6].d)), static_cast<short>(load_u16(w[7].d))));
 }
 
 template <typename Type>
@@ -75,8 +77,8 @@ inline float group_in_place(const typename Type::Block* w, const ActivationA32& 
   for (int k = 0; k < 8; ++k) v[k] = Type::dot(w[k], load_32(a.q[k]));
   __m256i isum = sum_each(v);
   if constexpr (Type::kOffset != 0)
-    isum = _mm256_sub_epi32(
-        isum, _mm256_mullo_epi32(load_32(a.sum), _mm256_set1_epi32(Type::kOffset)));
+    isum = _mm256_sub_epi32(isum,
+                            _mm256_mullo_epi32(load_32(a.sum), _mm256_set1_epi32(Type::kOffset)));
   const __m256 d = _mm256_mul_ps(load_scales(w), _mm256_load_ps(a.d));
   return sum_group(_mm256_mul_ps(d, _mm256_cvtepi32_ps(isum)));
 }
@@ -112,8 +114,8 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
     for (int i = 0; i < kPositions; ++i) {
       if constexpr (Type::kOffset != 0)
         isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(Type::kOffset * a[i]->sum[k]));
-      t[i][k] = _mm256_mul_ps(_mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k])),
-                              _mm256_cvtepi32_ps(isum[i]));
+      t[i][k] =
+          _mm256_mul_ps(_mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k])), _mm256_cvtepi32_ps(isum[i]));
     }
   }
 #pragma GCC unroll 8
@@ -148,8 +150,8 @@ inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, 
 // Eight rows times at most kStripPositions positions.
 template <typename Type>
 inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
-                       const uint8_t* activations, uint64_t activation_stride,
-                       uint32_t n_positions, float* out, uint64_t out_stride) {
+                       const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
+                       float* out, uint64_t out_stride) {
   alignas(32) float acc[kStripPositions][8];
   for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
   Strip strip;

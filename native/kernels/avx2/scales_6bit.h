@@ -1,5 +1,5 @@
-// The twelve scale bytes of Q4_K and Q5_K, decoded with masks on words (scalar/scales_6bit.h says what they are).
-// Internal linkage (avx2.h).
+// The twelve scale bytes of Q4_K and Q5_K, decoded with masks on words (scalar/scales_6bit.h says
+// what they are). Internal linkage (avx2.h).
 #pragma once
 
 #include <immintrin.h>

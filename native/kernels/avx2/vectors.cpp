@@ -1,5 +1,5 @@
-// Operations on float vectors on AVX2; formulas and their order stand in scalar/vectors.cpp. Tails are masked loads, stores
-// and fma, so that no element past n is read, written or added.
+// Operations on float vectors on AVX2; formulas and their order stand in scalar/vectors.cpp. Tails
+// are masked loads, stores and fma, so that no element past n is read, written or added.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/exp8.h"
@@ -19,9 +19,7 @@ inline void store_each(float* y, uint32_t n, Operation operation) {
   _mm256_maskstore_ps(y + i, mask, operation(i, mask));
 }
 
-inline __m256 one_plus(__m256 e) {
-  return _mm256_add_ps(_mm256_set1_ps(1.0f), e);
-}
+inline __m256 one_plus(__m256 e) { return _mm256_add_ps(_mm256_set1_ps(1.0f), e); }
 
 inline __m256 negate(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
 
@@ -53,8 +51,8 @@ float dot(const float* x, const float* y, uint32_t n) {
   }
   if (const int rest = static_cast<int>(n - i); rest != 0) {
     const __m256i low = first_lanes(rest), high = first_lanes(rest - 8);
-    lanes.low = masked_fma(_mm256_maskload_ps(x + i, low), _mm256_maskload_ps(y + i, low),
-                           lanes.low, low);
+    lanes.low =
+        masked_fma(_mm256_maskload_ps(x + i, low), _mm256_maskload_ps(y + i, low), lanes.low, low);
     if (rest > 8)
       lanes.high = masked_fma(_mm256_maskload_ps(x + i + 8, high),
                               _mm256_maskload_ps(y + i + 8, high), lanes.high, high);
@@ -68,8 +66,7 @@ void rms_norm(const float* x, const float* weight, uint32_t n, float epsilon, fl
   const __m256 inverse = _mm256_set1_ps(1.0f / _mm_cvtss_f32(root));
   store_each(y, n, [=](uint32_t i, __m256i mask) {
     const __m256 scaled = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), inverse);
-    return weight == nullptr ? scaled
-                             : _mm256_mul_ps(scaled, _mm256_maskload_ps(weight + i, mask));
+    return weight == nullptr ? scaled : _mm256_mul_ps(scaled, _mm256_maskload_ps(weight + i, mask));
   });
 }
 
@@ -103,9 +100,9 @@ void silu_mul(const float* gate, const float* up, uint32_t n, float* y) {
 void gelu_mul(const float* gate, const float* up, uint32_t n, float* y) {
   store_each(y, n, [=](uint32_t i, __m256i mask) {
     const __m256 g = _mm256_maskload_ps(gate + i, mask);
-    const __m256 z = _mm256_mul_ps(g, _mm256_fmadd_ps(_mm256_mul_ps(g, g),
-                                                      _mm256_set1_ps(0.071354814f),
-                                                      _mm256_set1_ps(1.5957691f)));
+    const __m256 z =
+        _mm256_mul_ps(g, _mm256_fmadd_ps(_mm256_mul_ps(g, g), _mm256_set1_ps(0.071354814f),
+                                         _mm256_set1_ps(1.5957691f)));
     const __m256 gelu = _mm256_div_ps(g, one_plus(exp8(negate(z))));
     return _mm256_mul_ps(gelu, _mm256_maskload_ps(up + i, mask));
   });

@@ -1,9 +1,11 @@
-// Grouped-query attention of one query position and one kv head (rule E6). Per chunk of 256 absolute positions:
+// Grouped-query attention of one query position and one kv head (rule E6). Per chunk of 256
+// absolute positions:
 //   s = scale * (q . k)                      the dot by E4, over head_dim_k
 //   m = max s;  p = e^(s - m);  l = sum p    the sum by E4, i counted from the chunk's start
 //   o_d = fma(p, v_d, o_d)                   from +0, positions ascending
-// The first chunk is taken as it is. Each later one (m', l', o') is merged in order: with M = max(m, m'),
-//   l = fma(l, e^(m - M), l' * e^(m' - M)), o_d likewise. At the end o_d * (1 / l).
+// The first chunk is taken as it is. Each later one (m', l', o') is merged in order, M = max(m, m'):
+//   l = fma(l, e^(m - M), l' * e^(m' - M)), o_d likewise
+// At the end o_d * (1 / l).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -23,7 +25,7 @@ float half_at(const uint8_t* halves, uint64_t i) { return read_half(halves + 2 *
 
 void attention(const float* q, uint32_t n_group, uint64_t q_stride, const KvView& kv,
                uint32_t n_keys, float scale, float* out, uint64_t out_stride, float* scratch) {
-  float* p = scratch;                             // [256]
+  float* p = scratch;                              // [256]
   float* chunk_out = scratch + kPositionsPerPage;  // [head_dim_v]
   for (uint32_t g = 0; g < n_group; ++g) {
     const float* query = q + g * q_stride;

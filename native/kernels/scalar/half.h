@@ -1,4 +1,5 @@
-// binary16 and bfloat16 in plain integer arithmetic. Agrees with the hardware's conversions to the bit, NaNs included.
+// binary16 and bfloat16 in plain integer arithmetic. Agrees with the hardware's conversions to the
+// bit, NaNs included.
 #pragma once
 
 #include <bit>
@@ -36,7 +37,8 @@ inline uint16_t float_to_half(float value) {
     half = 0x7e00u | (magnitude >> 13 & 0x3ffu);
   } else if (magnitude >= 0x477ff000u) {  // 65520 is half-way to 65536 and rounds up
     half = 0x7c00u;
-  } else if (magnitude < 0x38800000u) {  // below 2^-14: adding 0.5 leaves round(value * 2^24) in the low bits
+  } else if (magnitude <
+             0x38800000u) {  // below 2^-14: adding 0.5 leaves round(value * 2^24) in the low bits
     half = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   } else {  // a carry out of the mantissa moves into the exponent, as it should
     half = (magnitude + 0xfffu + (magnitude >> 13 & 1) - 0x38000000u) >> 13;

@@ -1,9 +1,11 @@
 // The frame of the K-quants: rows of 256-weight blocks times A256 activations, and dequantisation.
 //
-// Every K-quant unpacks to sixteen sub-blocks of 16 signed weights: w = d * scale_j * q - dmin * min_j.
-// Exact (E1): isum = sum_j scale_j (q . a) and msum = sum_j min_j * (sum of a) are int32 for any bytes in the file.
-// Then (E2), blocks ascending from acc = +0:
-//   acc = fma(d * d_a, float(isum), acc);   with mins: acc = fma(-(dmin * d_a), float(msum), acc)
+// Every K-quant unpacks to sixteen sub-blocks of 16 signed weights:
+//   w = d * scale_j * q - dmin * min_j
+// Exact (E1): isum = sum_j scale_j (q . a) and msum = sum_j min_j * (sum of a) are int32 for any
+// bytes in the file. Then (E2), blocks ascending from acc = +0, the second line with mins only:
+//   acc = fma(d * d_a, float(isum), acc)
+//   acc = fma(-(dmin * d_a), float(msum), acc)
 // dequantize: (d * scale_j) * q, with mins minus dmin * min_j, each operation rounded.
 #pragma once
 

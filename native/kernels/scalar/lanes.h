@@ -1,4 +1,5 @@
-// Rule E4: the one order in which floats are summed. Sixteen lanes, element i in lane i mod 16, ascending, then folded.
+// Rule E4: the one order in which floats are summed. Sixteen lanes, element i in lane i mod 16,
+// ascending, then folded.
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// Q2_K: w = d sc_j q - dmin m_j, sixteen sub-blocks of 16, scale and min of four bits each. In each half of 128 weights,
-// weight 32 g + l is the two bits of byte l at bit 2 g.
+// Q2_K: w = d sc_j q - dmin m_j, sixteen sub-blocks of 16, scale and min of four bits each. In each
+// half of 128 weights, weight 32 g + l is the two bits of byte l at bit 2 g.
 #include "native/kernels/blocks.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/k_rows.h"

@@ -1,6 +1,6 @@
-// Q3_K: w = d (sc_j - 32) (q - 4), sixteen sub-blocks of 16. Two low bits as in Q2_K; the third is bit 4 half + g of high
-// byte l. Scales are six bits: four in nibble j of the first eight bytes (j >= 8: high nibbles), two in byte 8 + j mod 4
-// at bit 2 (j / 4).
+// Q3_K: w = d (sc_j - 32) (q - 4), sixteen sub-blocks of 16. Two low bits as in Q2_K; the third is
+// bit 4 half + g of high byte l. Scales are six bits: four in nibble j of the first eight bytes (j
+// >= 8: high nibbles), two in byte 8 + j mod 4 at bit 2 (j / 4).
 #include "native/kernels/blocks.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/k_rows.h"
@@ -30,7 +30,7 @@ void matmul_q3_k(const void* weights, uint32_t n_cols, RowRange rows, const void
                  uint64_t activation_stride, uint32_t n_positions, float* out,
                  uint64_t out_stride) {
   matmul_k<BlockQ3K, unpack, false>(weights, n_cols, rows, activations, activation_stride,
-                                   n_positions, out, out_stride);
+                                    n_positions, out, out_stride);
 }
 
 void dequantize_q3_k(const void* row, uint32_t n_cols, float* out) {

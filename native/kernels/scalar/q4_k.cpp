@@ -1,5 +1,5 @@
-// Q4_K: w = d sc_j q - dmin m_j, eight sub-blocks of 32. Bytes 32 g .. 32 g + 31 hold sub-block 2 g in the low nibbles and
-// 2 g + 1 in the high ones.
+// Q4_K: w = d sc_j q - dmin m_j, eight sub-blocks of 32. Bytes 32 g .. 32 g + 31 hold sub-block 2 g
+// in the low nibbles and 2 g + 1 in the high ones.
 #include "native/kernels/blocks.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/k_rows.h"

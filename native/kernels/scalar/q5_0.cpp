@@ -1,4 +1,5 @@
-// Q5_0: 32 five-bit weights with offset 16. w = d (q - 16); nibbles as in Q4_0, fifth bits in one 32-bit word.
+// Q5_0: 32 five-bit weights with offset 16. w = d (q - 16); nibbles as in Q4_0, fifth bits in one
+// 32-bit word.
 #include "native/kernels/blocks.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/rows_32.h"

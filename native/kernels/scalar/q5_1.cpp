@@ -24,7 +24,7 @@ void matmul_q5_1(const void* weights, uint32_t n_cols, RowRange rows, const void
                  uint64_t activation_stride, uint32_t n_positions, float* out,
                  uint64_t out_stride) {
   matmul_32<BlockQ5_1, unpack, true>(weights, n_cols, rows, activations, activation_stride,
-                                      n_positions, out, out_stride);
+                                     n_positions, out, out_stride);
 }
 
 void dequantize_q5_1(const void* row, uint32_t n_cols, float* out) {

@@ -1,5 +1,6 @@
-// Q6_K: w = d sc_j (q - 32), sixteen sub-blocks of 16 with signed scales. Two halves of 128 weights, each with 64 low and
-// 32 high bytes: weight 32 g + l takes a nibble of low byte 32 (g mod 2) + l and two bits of high byte l at bit 2 g.
+// Q6_K: w = d sc_j (q - 32), sixteen sub-blocks of 16 with signed scales. Two halves of 128
+// weights, each with 64 low and 32 high bytes: weight 32 g + l takes a nibble of low byte 32 (g mod
+// 2) + l and two bits of high byte l at bit 2 g.
 #include "native/kernels/blocks.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/k_rows.h"
@@ -26,7 +27,7 @@ void matmul_q6_k(const void* weights, uint32_t n_cols, RowRange rows, const void
                  uint64_t activation_stride, uint32_t n_positions, float* out,
                  uint64_t out_stride) {
   matmul_k<BlockQ6K, unpack, false>(weights, n_cols, rows, activations, activation_stride,
-                                   n_positions, out, out_stride);
+                                    n_positions, out, out_stride);
 }
 
 void dequantize_q6_k(const void* row, uint32_t n_cols, float* out) {

@@ -12,7 +12,8 @@ namespace {
 
 // The largest magnitude, or NaN or infinity when one is met.
 float magnitude_max(const float* x, uint32_t n) {
-  uint32_t largest = 0;  // bit patterns of magnitudes order as the numbers do, infinity and NaN above all
+  uint32_t largest =
+      0;  // bit patterns of magnitudes order as the numbers do, infinity and NaN above all
   for (uint32_t i = 0; i < n; ++i)
     largest = std::max(largest, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
   return std::bit_cast<float>(largest);
@@ -63,8 +64,7 @@ bool quantize_all(const float* x, uint32_t n_cols, void* out) {
   Activation* blocks = static_cast<Activation*>(out);
   const uint64_t n_blocks = (uint64_t{n_cols} + 255) / 256;
   bool finite = true;
-  for (uint64_t b = 0; b < n_cols / 256; ++b)
-    finite = finite && kQuantize(x + 256 * b, blocks[b]);
+  for (uint64_t b = 0; b < n_cols / 256; ++b) finite = finite && kQuantize(x + 256 * b, blocks[b]);
   if (const uint32_t rest = n_cols % 256; rest != 0) {
     float padded[256] = {};
     std::memcpy(padded, x + n_cols - rest, rest * sizeof(float));

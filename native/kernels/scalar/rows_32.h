@@ -1,9 +1,11 @@
-// The frame of the 32-weight types: rows of 32-weight blocks times A32 activations, and dequantisation.
+// The frame of the 32-weight types: rows of 32-weight blocks times A32 activations, and
+// dequantisation.
 //
 // Every one unpacks to 32 signed weights: w = d * q, with mins w = d * q + m.
 // Exact (E1): isum = q . a is int32. Then (E3), in groups of eight blocks, missing ones +0:
-//   t_k = (d * d_a) * float(isum_k);   with mins t_k = fma(d * d_a, float(isum_k), m * (d_a * float(sum of a)))
-//   acc = acc + (((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))), acc from +0
+//   t_k = (d * d_a) * float(isum_k)
+//   t_k = fma(d * d_a, float(isum_k), m * (d_a * float(sum of a)))   in types with a minimum m
+//   acc = acc + (((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))), from +0
 // dequantize: d * q, with mins (d * q) + m, each operation rounded.
 #pragma once
 

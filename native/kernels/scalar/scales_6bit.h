@@ -1,8 +1,11 @@
-// The twelve scale bytes of Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins, one of each per 32 weights.
+// The twelve scale bytes of Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins, one of each per
+// 32 weights.
 //
-// Scale j < 4 is the low six bits of byte j, min j < 4 those of byte j + 4. For j >= 4 the low nibble of byte j + 4 is the
-// scale and its high nibble the min; the top two bits of bytes j - 4 and j stand above them.
-// Example: j = 5, byte 9 = 0xa3, byte 1 = 0x80, byte 5 = 0x40: scale 0b10'0011 = 35, min 0b01'1010 = 26.
+// Scale j < 4 is the low six bits of byte j, min j < 4 those of byte j + 4. For j >= 4 the low
+// nibble of byte j + 4 is the scale and its high nibble the min; the top two bits of bytes j - 4
+// and j stand above them.
+// Example: j = 5, byte 9 = 0xa3, byte 1 = 0x80, byte 5 = 0x40: scale
+// 0b10'0011 = 35, min 0b01'1010 = 26.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,9 @@
-// Operations on float vectors: norm, sums, activation functions, softmax, rope, halves. Formulas with their order:
+// Operations on float vectors: norm, sums, activation functions, softmax, rope, halves. Formulas
+// with their order:
 //   rms_norm   (x * (1 / sqrt(sum x^2 / n + epsilon))) * weight, the sum by E4
 //   silu       g / (1 + e^-g)
-//   gelu_tanh  g / (1 + e^-z), z = g * fma(g * g, 0.071354814, 1.5957691): the tanh form is a logistic function of z
+//   gelu_tanh  g / (1 + e^-z), z = g * fma(g * g, 0.071354814, 1.5957691)
+//              since (1 + tanh(z / 2)) / 2 = 1 / (1 + e^-z)
 //   softmax    p = e^(x - max); p * (1 / sum p), the sum by E4
 //   rope       a' = fma(-b, sin, a * cos), b' = fma(a, sin, b * cos)
 #include <cmath>
