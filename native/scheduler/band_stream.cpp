@@ -78,6 +78,7 @@ void BandStream::end_sweep() {
 }
 
 void BandStream::seek(BlockId first) {
+  awaited_ = first;
   failed_band_ = kNoBlock;
   const uint32_t wanted = slot_at(first);
   for (uint32_t i = 0; i < ring_.size() && index_of(ring_.at(i)) != wanted; ++i) pass(ring_.at(i));
@@ -166,8 +167,10 @@ void BandStream::completed(SlotId id, Completed what) {
   if (what == Completed::kFailed) {
     log_.failed(slot.band, io_.outcome(fetch_of(id)));
     if (!wanted) return;
-    failed_band_ = slot.band;
-    failure_ = io_.outcome(fetch_of(id));
+    if (slot.band == awaited_) {
+      failed_band_ = slot.band;
+      failure_ = io_.outcome(fetch_of(id));
+    }
     forget(id);
     slot.state = RingSlotState::kQuarantined;
   } else if (wanted) {
