@@ -135,6 +135,7 @@ void IoThread::run() {
 
 // Submits as many reads as the depth allows, most urgent first, in one batch.
 void IoThread::fill(Clock::time_point now) {
+  land_unwanted(now);
   batch_.clear();
   while (flying_ < depth_) {
     const uint32_t i = next_flight(now);
@@ -188,20 +189,25 @@ uint32_t IoThread::next_flight(Clock::time_point now) {
   return kNone;
 }
 
-// A read of this class whose retry is due; reads of fetches that are over land on the way.
-uint32_t IoThread::due_flight(ReadClass read_class, Clock::time_point now) {
-  if (waiting_ == 0) return kNone;
-  for (uint32_t i = 0; i < flights_.size(); ++i) {
+// Reads that wait for a retry, of fetches that are over: their entries are needed, and their memory is waited for.
+void IoThread::land_unwanted(Clock::time_point now) {
+  for (uint32_t i = 0; waiting_ > 0 && i < flights_.size(); ++i) {
     Flight& flight = flights_[i];
-    if (flight.state != FlightState::kWaiting || flight.due > now) continue;
-    Fetch& fetch = queue_[flight.fetch];
-    if (class_of(fetch) != read_class) continue;
-    if (fetch.cut || fetch.abandoned.load(std::memory_order_relaxed)) {
-      cut(flight.fetch);
-      land(flight, now);
-      continue;
-    }
-    return i;
+    if (flight.state != FlightState::kWaiting) continue;
+    const Fetch& fetch = queue_[flight.fetch];
+    if (!fetch.cut && !fetch.abandoned.load(std::memory_order_relaxed)) continue;
+    cut(flight.fetch);
+    land(flight, now);
+  }
+}
+
+// A read of this class whose retry is due.
+uint32_t IoThread::due_flight(ReadClass read_class, Clock::time_point now) const {
+  for (uint32_t i = 0; waiting_ > 0 && i < flights_.size(); ++i) {
+    const Flight& flight = flights_[i];
+    if (flight.state == FlightState::kWaiting && flight.due <= now &&
+        class_of(queue_[flight.fetch]) == read_class)
+      return i;
   }
   return kNone;
 }

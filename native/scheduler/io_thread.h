@@ -109,7 +109,8 @@ class IoThread {
   void run();
   void fill(Clock::time_point now);
   uint32_t next_flight(Clock::time_point now);
-  uint32_t due_flight(ReadClass read_class, Clock::time_point now);
+  void land_unwanted(Clock::time_point now);
+  uint32_t due_flight(ReadClass read_class, Clock::time_point now) const;
   uint32_t issue(uint32_t fetch);
   void begin(uint32_t fetch, Clock::time_point now);
   ReadClass class_of(const Fetch& fetch) const;
