@@ -1,7 +1,6 @@
 // What could break: a machine that forbids io_uring gets no engine at all, or falls back without saying why.
 // How we notice: a seccomp filter forbids it for real, in one thread; the chosen backend and the reason are compared.
 #include <cerrno>
-#include <cstddef>
 #include <cstdlib>
 #include <thread>
 
@@ -10,9 +9,6 @@
 #include "native/nvme_io/io_testing.h"
 
 #if defined(__linux__)
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
 
@@ -94,19 +90,6 @@ TEST(the_depth_has_bounds) {
 }
 
 #if defined(__linux__)
-// Forbids one system call for the calling thread, as the default profile of containers does.
-bool forbid(uint32_t call, uint32_t errno_value) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno_value),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  sock_fprog program{.len = 4, .filter = filter};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
 TEST(where_io_uring_is_forbidden_the_pool_reads_and_the_reason_is_told) {
   struct Case {
     long call;

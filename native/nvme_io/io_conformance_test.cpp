@@ -434,6 +434,26 @@ TEST(uring_opens_wherever_the_kernel_allows_it) {
   for (const uint32_t depth : {1u, 5u, kIoDepthMax}) EXPECT_OK(open_uring(depth).status());
 }
 
+TEST(uring_reports_a_read_that_the_kernel_does_not_take) {
+  Opened opened = open_uring(4);
+  if (!opened.ok()) return skip(opened.status().message());
+  std::thread([&] {
+    if (!forbid(__NR_io_uring_enter, EAGAIN)) return skip("no seccomp");
+    const Buffer buffer(3 * kPage);
+    std::array<Read, 3> reads;
+    for (uint32_t i = 0; i < reads.size(); ++i) {
+      reads[i] = {.tag = 50 + i, .fd = 0, .bytes = kPage, .offset_bytes = 0,
+                  .into = buffer.data() + i * kPage};
+    }
+    // Nothing is on its way whose end could make room, so one of them must fail: else the caller would wait for ever.
+    for (int again = 0; again < 10; ++again) {
+      EXPECT_EQ((*opened)->submit(reads), 1u);
+      const auto results = reap_all(**opened, 1);
+      EXPECT(results == (std::map<uint64_t, int32_t>{{50, -EAGAIN}}));
+    }
+  }).join();
+}
+
 // A pipe is a drive that answers when the test wants; pread(2) refuses pipes, so this one is for io_uring.
 TEST(uring_destructor_waits_for_a_read_that_hangs) {
   for (const bool other_thread : {false, true}) {
