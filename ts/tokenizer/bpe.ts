@@ -15,14 +15,14 @@ import { createSymbolList, mergeAll, resetSymbols, type MergeRules } from './mer
 import { mergesMax } from './limits.js'
 import { MergeTable } from './merge-table.js'
 import { cutWords, type PreTokenizer } from './pre-tokenizers.js'
-import { TokenBuffer } from './token-buffer.js'
+import { NumberList } from './number-list.js'
 import { toCodeText } from './unicode-classes.js'
 import { corruptVocabulary, type Vocabulary } from './vocabulary.js'
 import { characterBytes, escapeBlanks, utf8Length, writeUtf8 } from './utf8.js'
 
 /** Encodes one stretch of plain text; special tokens are the caller's business. */
 export interface TextEncoderCore {
-  encode(text: string, out: TokenBuffer): void
+  encode(text: string, out: NumberList): void
 }
 
 /** @throws ERR_HYPURA_CORRUPT_GGUF (T5) for missing or malformed merges */
@@ -120,7 +120,7 @@ class BpeEncoder implements TextEncoderCore {
     }
   }
 
-  encode(text: string, out: TokenBuffer): void {
+  encode(text: string, out: NumberList): void {
     const plain = this.#rules.alphabet === 'characters' ? escapeBlanks(text) : text
     const codeText = toCodeText(plain)
     const bytes = new Uint8Array(utf8Length(codeText))
@@ -134,7 +134,7 @@ class BpeEncoder implements TextEncoderCore {
     }
   }
 
-  #encodeWord(bytes: Uint8Array, from: number, to: number, out: TokenBuffer): void {
+  #encodeWord(bytes: Uint8Array, from: number, to: number, out: NumberList): void {
     const characters = this.#rules.alphabet === 'characters'
     if (this.#rules.ignoreMerges || (characters && bytes[from] === 0x0a)) {
       const whole = this.#find(bytes, from, to)
@@ -170,7 +170,7 @@ class BpeEncoder implements TextEncoderCore {
   }
 
   /** Byte fallback: the character at `place` as tokens <0xHH>. */
-  #pushBytes(bytes: Uint8Array, from: number, place: number, out: TokenBuffer): void {
+  #pushBytes(bytes: Uint8Array, from: number, place: number, out: NumberList): void {
     const start = from + place
     for (let i = start; i < start + characterBytes(bytes[start]!); i++) {
       const token = this.#vocabulary.byteTokens[bytes[i]!]!

@@ -10,7 +10,7 @@ import { templateLimits, templateTimes, type TemplateTimes } from './limits.js'
 import { TemplateFailure } from './template-failure.js'
 import { TemplateRunner } from './template-runner.js'
 
-/** A message; further fields (tool_calls, tool_call_id, name, reasoning_content) are passed to the template as they are. */
+/** A message; null content counts as ''. Further fields (tool_calls, tool_call_id, name, reasoning_content) are passed to the template as they are. */
 export interface ChatMessage {
   readonly role: string
   readonly content: string | readonly unknown[] | null
@@ -79,7 +79,8 @@ class ThreadedTemplate implements ChatTemplate {
   async render(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
     if (this.#closed) throw this.#disposed()
     const variables = {
-      messages,
+      // Clients send null beside tool calls; templates would print it as "None".
+      messages: messages.map((message) => (message.content === null ? { ...message, content: '' } : message)),
       ...(options.tools === undefined ? {} : { tools: options.tools }),
       add_generation_prompt: options.addGenerationPrompt ?? true,
       ...this.#tokens,

@@ -5,6 +5,7 @@
  * Only names whose rules are known for certain are listed. Each list of stages stands for the regular expressions that
  * llama.cpp runs one after another, each refining the pieces of the one before.
  */
+import { NumberList } from './number-list.js'
 import {
   alternatives, blanksAtEnd, blankThen, casedWord, contraction, digits, digitsFromTheRight, lineBreaks, linesApart,
   mayPrecedeWord, oneLineBreak, other, punctuatedAsciiWord, punctuationOrSymbols, runIn, runOfClassOr, runUntil, spaces,
@@ -22,19 +23,25 @@ export interface PreTokenizer {
   readonly alphabet: 'bytes' | 'characters'
 }
 
-/** Cuts a text into words: ends of the pieces, ascending, the last one `text.length`. */
-export function cutWords(text: CodeText, stages: readonly Stage[]): number[] {
-  let ends = text.length > 0 ? [text.length] : []
+let [ends, finer] = [new NumberList(), new NumberList()]
+
+/**
+ * Cuts a text into words: ends of the pieces, ascending, the last one `text.length`. The result is valid until the next
+ * call.
+ */
+export function cutWords(text: CodeText, stages: readonly Stage[]): Uint32Array {
+  ends.clear()
+  if (text.length > 0) ends.push(text.length)
   for (const stage of stages) {
-    const finer: number[] = []
+    finer.clear()
     let from = 0
-    for (const to of ends) {
+    for (const to of ends.take()) {
       stage(text, from, to, finer)
       from = to
     }
-    ends = finer
+    ;[ends, finer] = [finer, ends]
   }
-  return ends
+  return ends.take()
 }
 
 const { letter, number, punctuation } = classes

@@ -7,13 +7,14 @@
  *
  * Pure.
  */
+import type { NumberList } from './number-list.js'
 import { classes, type CodeText } from './unicode-classes.js'
 
 /** End of the match that begins at `at`, or -1. A match is never empty and never passes `to`. */
 export type Rule = (text: CodeText, at: number, to: number) => number
 
 /** Cuts [from, to) into pieces and appends the end of each to `ends`; the last end is `to`. */
-export type Stage = (text: CodeText, from: number, to: number, ends: number[]) => void
+export type Stage = (text: CodeText, from: number, to: number, ends: NumberList) => void
 
 export interface CodeRange {
   readonly first: number
@@ -78,7 +79,7 @@ export const digitsFromTheRight: Stage = (text, from, to, ends) => {
     for (let cut = at + ((end - at) % 3 || 3); cut <= end; cut += 3) ends.push(cut)
     at = end
   }
-  if (to > from && ends.at(-1) !== to) ends.push(to)
+  if (to > from && ends.last !== to) ends.push(to)
 }
 
 /** `'s|'t|'re|'ve|'m|'ll|'d`, in any letter case when `anyCase`. */

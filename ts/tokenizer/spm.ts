@@ -11,7 +11,7 @@ import type { Metadata } from '../gguf/types.js'
 import type { TextEncoderCore } from './bpe.js'
 import { ByteTable } from './byte-table.js'
 import { createSymbolList, mergeAll, resetSymbols, type MergeRules } from './merge-queue.js'
-import type { TokenBuffer } from './token-buffer.js'
+import type { NumberList } from './number-list.js'
 import { toCodeText } from './unicode-classes.js'
 import { characterBytes, escapeBlanks, utf8Length, writeUtf8 } from './utf8.js'
 import { checkLength, corruptVocabulary, elementType, type Vocabulary } from './vocabulary.js'
@@ -81,7 +81,7 @@ class SpmEncoder implements TextEncoderCore {
     this.#ranks = ranks
   }
 
-  encode(text: string, out: TokenBuffer): void {
+  encode(text: string, out: NumberList): void {
     const codeText = toCodeText(escapeBlanks(text))
     this.#bytes = new Uint8Array(utf8Length(codeText))
     writeUtf8(codeText, 0, codeText.length, this.#bytes, 0)
@@ -101,7 +101,7 @@ class SpmEncoder implements TextEncoderCore {
     this.#bytes = new Uint8Array(0)
   }
 
-  #emit(from: number, to: number, out: TokenBuffer): void {
+  #emit(from: number, to: number, out: NumberList): void {
     const token = this.#table.find(this.#bytes, from, to)
     if (token >= 0) return out.push(token)
     for (let i = from; i < to; i++) {

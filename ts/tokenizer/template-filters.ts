@@ -11,7 +11,7 @@ import { TemplateFailure } from './template-failure.js'
 import { dictKey, integer, text } from './template-methods.js'
 import { capitalize, characterCount, indent, repeat, replace, strip, title } from './template-texts.js'
 import {
-  Callable, compare, equals, isNumeric, iterate, joined, Namespace, toJson, toText, truthy, typeName,
+  Callable, compare, equals, fromData, isNumeric, iterate, joined, Namespace, toJson, toText, truthy, typeName,
   type Dict, type Key, type Keywords, type Value,
 } from './template-values.js'
 
@@ -84,6 +84,7 @@ const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ['safe', (value) => value],
   ['string', (value, _args, _keywords, budget) => toText(value, budget)],
   ['tojson', tojson],
+  ['from_json', fromJson],
   ['upper', textFilter((value) => value.toUpperCase())],
   ['lower', textFilter((value) => value.toLowerCase())],
   ['title', textFilter(title)],
@@ -123,8 +124,8 @@ const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ['items', (value) => [...dict(value)].map(([key, item]) => [key, item])],
   ['dictsort', dictsort],
   ['map', map],
-  ['select', (value, args, _keywords, budget) => iterate(value).filter(chosen(args, budget))],
-  ['reject', (value, args, _keywords, budget) => iterate(value).filter((item) => !chosen(args, budget)(item))],
+  ['select', (value, args, _keywords, budget) => itemsOf(value).filter(chosen(args, budget))],
+  ['reject', (value, args, _keywords, budget) => itemsOf(value).filter((item) => !chosen(args, budget)(item))],
   ['selectattr', (value, args, _keywords, budget) => chosenByAttribute(value, args, true, budget)],
   ['rejectattr', (value, args, _keywords, budget) => chosenByAttribute(value, args, false, budget)],
   ['batch', (value, args, _keywords, budget) => batch(iterate(value), integer(args[0]), budget)],
@@ -145,6 +146,15 @@ function tojson(value: Value, args: readonly Value[], keywords: Keywords, budget
     sortKeys: truthy(keywords.get('sort_keys')),
     asciiOnly: truthy(keywords.get('ensure_ascii')),
   }, budget)
+}
+
+function fromJson(value: Value, _args: readonly Value[], _keywords: Keywords, budget: Budget): Value {
+  try {
+    return fromData(JSON.parse(text(value)), budget.limits.inputDepth)
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new TemplateFailure('value', 'from_json of a text that is not JSON')
+    throw error
+  }
 }
 
 function pair(value: Value): readonly [string, string] {
@@ -256,7 +266,7 @@ function dict(value: Value): Dict {
 
 /** map(attribute='a.b', default=x) or map('filter', arguments…). */
 function map(value: Value, args: readonly Value[], keywords: Keywords, budget: Budget): Value {
-  const items = iterate(value)
+  const items = itemsOf(value)
   const attribute = keywords.get('attribute')
   if (attribute !== undefined) {
     const otherwise = keywords.get('default')
@@ -267,6 +277,11 @@ function map(value: Value, args: readonly Value[], keywords: Keywords, budget: B
     budget.step()
     return filter(item, args.slice(1), keywords, budget)
   })
+}
+
+/** What is false has no items: None too, for the filters that choose. */
+function itemsOf(value: Value): Value[] {
+  return truthy(value) ? iterate(value) : []
 }
 
 function pickedBy(items: readonly Value[], attribute: Value): Value[] {
@@ -293,7 +308,7 @@ function chosen(args: readonly Value[], budget: Budget): (item: Value) => boolea
 
 function chosenByAttribute(value: Value, args: readonly Value[], wanted: boolean, budget: Budget): Value {
   const isChosen = chosen(args.slice(1), budget)
-  return iterate(value).filter((item) => isChosen(attributeOf(item, args[0])) === wanted)
+  return itemsOf(value).filter((item) => isChosen(attributeOf(item, args[0])) === wanted)
 }
 
 function batch(items: readonly Value[], size: number, budget: Budget): Value {

@@ -12,7 +12,7 @@ import { lineOfMark } from './template-lines.js'
 import { callMethod, dictKey, hasMethod, integer } from './template-methods.js'
 import { binary, negated, sliced } from './template-operators.js'
 import { Scope } from './template-scope.js'
-import { Callable, iterate, Namespace, printed, truthy, typeName, type Dict, type Value } from './template-values.js'
+import { Callable, iterate, Namespace, toText, truthy, typeName, type Dict, type Value } from './template-values.js'
 
 interface Arguments {
   readonly positional: Value[]
@@ -94,12 +94,12 @@ export class Interpreter {
         this.#callBlock(node, scope)
         return 'on'
       case 'FilterStatement':
-        this.#write(printed(this.#filtered(this.#capture(() => this.#block(node.body, new Scope(scope))), node.filter, scope), this.#budget))
+        this.#write(toText(this.#filtered(this.#capture(() => this.#block(node.body, new Scope(scope))), node.filter, scope), this.#budget))
         return 'on'
       case 'Program':
         return this.#block(node.body, scope)
       default:
-        this.#write(printed(this.#evaluate(node, scope), this.#budget))
+        this.#write(toText(this.#evaluate(node, scope), this.#budget))
         return 'on'
     }
   }
@@ -182,7 +182,7 @@ export class Interpreter {
     const callee = this.#evaluate(node.call.callee, scope)
     const { positional, keywords } = this.#arguments(node.call.args, scope)
     keywords.set('caller', this.#macro('caller', node.callerArgs ?? [], node.body, scope))
-    this.#write(printed(this.#call(callee, { positional, keywords }, node.call), this.#budget))
+    this.#write(toText(this.#call(callee, { positional, keywords }, node.call), this.#budget))
   }
 
   #evaluate(node: Node, scope: Scope): Value {

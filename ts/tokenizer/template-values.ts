@@ -92,12 +92,7 @@ export function iterate(value: Value): Value[] {
   throw new TemplateFailure('value', `${typeName(value)} cannot be iterated over`)
 }
 
-/** What {{ value }} prints: Python's str(), but nothing for None, as the missing text of a message is no text. */
-export function printed(value: Value, budget: Budget): string {
-  return value === null ? '' : toText(value, budget)
-}
-
-/** Python's str(). */
+/** Python's str(), which {{ value }} prints; undefined prints nothing. */
 export function toText(value: Value, budget: Budget): string {
   return typeof value === 'string' ? value : value === undefined ? '' : represent(value, budget)
 }

@@ -13,7 +13,7 @@ import { textUnitsMax } from './limits.js'
 import { preTokenizers, type PreTokenizer } from './pre-tokenizers.js'
 import { createSpecialTokens, stripRulesFor, type SpecialTokens } from './special-tokens.js'
 import { createSpm } from './spm.js'
-import { TokenBuffer } from './token-buffer.js'
+import { NumberList } from './number-list.js'
 import { blankMark } from './utf8.js'
 import { corruptVocabulary, readVocabulary, tokenKinds, type Vocabulary } from './vocabulary.js'
 
@@ -160,7 +160,7 @@ class ModelTokenizer implements Tokenizer {
         { field: 'text', found: text.length, allowed: `0..${textUnitsMax}` },
       )
     }
-    const out = new TokenBuffer()
+    const out = new NumberList()
     if (addSpecial && this.addBos) out.push(this.bos!)
     let afterSpecial = true
     for (const fragment of this.#specials.partition(text, parseSpecial)) {
@@ -174,7 +174,7 @@ class ModelTokenizer implements Tokenizer {
       afterSpecial = false
     }
     if (addSpecial && this.addEos) out.push(this.eos!)
-    return out.take()
+    return out.take().slice()
   }
 
   decode(tokens: Iterable<number>, options: DecodeOptions = {}): string {
