@@ -1,0 +1,31 @@
+/**
+ * The public API of hypura.
+ *
+ * @example
+ * await using model = await loadModel('model.gguf', { memory: '8GiB' })
+ * await using sequence = model.createSequence()
+ * for await (const chunk of sequence.generate('Once upon a time')) process.stdout.write(chunk.text)
+ */
+export { type ErrorCode, errorCodes, type ErrorDetails, HypuraError, nearest } from '../base/errors.js'
+export { openGguf } from '../gguf/parse.js'
+export type { GgufModel, Metadata, TensorInfo } from '../gguf/types.js'
+export type { BlockManifest } from '../manifest/block-manifest.js'
+export type { ModelSpec } from '../manifest/model-spec.js'
+export type { EngineFacts, HardwareReport } from '../native/native-binding.js'
+export { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
+export type { Expectation, MemoryStep } from '../prefetch/expectation.js'
+export type { MemoryItems } from '../prefetch/memory-items.js'
+export type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.js'
+export type { Tokenizer } from '../tokenizer/tokenizer.js'
+export type { Chunk, FinishReason, GeneratedToken, Generation, GenerationResult, Timings, Usage } from './generation.js'
+export { loadModel } from './load-model.js'
+export { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
+export type { Model, TokenizeChatOptions } from './model.js'
+export { describeModel, type ModelDescription } from './model-description.js'
+export type { ModelStats } from './model-stats.js'
+export type { GenerateOptions, LoadOptions, LoadProgress, Size } from './options.js'
+export { packageRoot, packageVersion } from './package-info.js'
+export { type ModelPlan, planModel } from './plan-model.js'
+export { type ProcessStats, processStats } from './process-stats.js'
+export type { EvaluateOptions, LogitsSink, Sequence } from './sequence.js'
+export { systemInfo, type SystemInfo } from './system-info.js'

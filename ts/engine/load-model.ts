@@ -1,0 +1,57 @@
+/** From a path to a model that answers: describe, plan, encode, load, first plan. */
+import { loadBinding } from '../native/load-binding.js'
+import type { NativeEngine } from '../native/native-binding.js'
+import { encodeLoad } from './codec/load.js'
+import { describeModel, type ModelDescription } from './model-description.js'
+import { Model } from './model.js'
+import { awaitNative, callNative } from './native-errors.js'
+import { counters } from './model-stats.js'
+import { checkLoadOptions, type LoadOptions } from './options.js'
+import { planDescribed } from './plan-model.js'
+
+const progressMs = 100
+
+/**
+ * Opens a GGUF file (the first part of a split one is enough), places what the budget holds and reads it in.
+ *
+ * Errors: those of planModel(); ERR_HYPURA_IO and ERR_HYPURA_MODEL_CHANGED while reading; the signal's reason when aborted.
+ */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  const checked = checkLoadOptions(options)
+  checked.loadSignal?.throwIfAborted()
+  return loadDescribed(await describeModel(path), checked)
+}
+
+async function loadDescribed(description: ModelDescription, options: LoadOptions): Promise<Model> {
+  const { manifest, gguf } = description
+  const binding = loadBinding()
+  const plan = planDescribed(description, options)
+  const paths = gguf.files.map((file) => file.path)
+  const load = encodeLoad(manifest, manifest.spec, gguf.files, plan.regions)
+  const engine = callNative(() => binding.createEngine(load, {
+    threads: options.threads ?? 0,
+    io: options.io?.backend ?? 'auto',
+    ioDepth: options.io?.depth ?? 0,
+    ...(options.faults === undefined ? {} : { faults: options.faults }),
+  }), paths)
+  const abort = (): void => void engine.close()
+  options.loadSignal?.addEventListener('abort', abort, { once: true })
+  const progress = options.onLoadProgress === undefined ? undefined : setInterval(() => report(engine, options), progressMs)
+  try {
+    const facts = await awaitNative(engine.opened(), paths)
+    options.loadSignal?.throwIfAborted()
+    return new Model({ description, plan, engine, facts, paths, options })
+  } catch (error) {
+    await engine.close()
+    options.loadSignal?.throwIfAborted()
+    throw error
+  } finally {
+    clearInterval(progress)
+    options.loadSignal?.removeEventListener('abort', abort)
+  }
+}
+
+function report(engine: NativeEngine, options: LoadOptions): void {
+  const { loadBytes, loadBytesTotal } = counters(engine)
+  options.onLoadProgress?.({ bytes: loadBytes, totalBytes: loadBytesTotal, fraction: loadBytesTotal === 0 ? 0 : loadBytes / loadBytesTotal })
+}

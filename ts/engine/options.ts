@@ -1,0 +1,128 @@
+/**
+ * What callers may ask for, checked once: every number has a range, a misspelt name gets a suggestion.
+ *
+ * Defaults of the sampling options are llama.cpp's, so that a prompt behaves as its author knows it.
+ */
+import { z } from 'zod'
+import { HypuraError, nearest } from '../base/errors.js'
+
+/** Bytes, or a text like '12GiB', '2.4GB', '75%' (of the machine's or cgroup's memory) or 'auto'. */
+export type Size = number | string
+
+export interface LoadOptions {
+  /** What the engine may place: weights, KV cache, scratch, I/O buffers. Default 'auto'. */
+  readonly memory?: Size | undefined
+  /** 'resident' refuses to load a model that does not fit. Default 'auto': resident if it fits, else streamed. */
+  readonly mode?: 'auto' | 'resident' | 'stream' | undefined
+  /** Positions of one sequence. Default: the model's own, at most 4,096, less where the budget is small. */
+  readonly contextLength?: number | undefined
+  /** Sequences whose KV cache is budgeted at load. Default 1. */
+  readonly sequencesMax?: number | undefined
+  /** Positions of one prefill sweep, at most; never changes a logit. Default: what the budget allows, up to 512. */
+  readonly batchSize?: number | undefined
+  /** Rows of logits one sweep reports at once; only evaluate() with logits needs more than 1. */
+  readonly logitsRows?: number | undefined
+  readonly threads?: number | undefined
+  readonly io?: { readonly backend?: 'auto' | 'uring' | 'pread' | 'buffered' | undefined; readonly depth?: number | undefined } | undefined
+  readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
+  /** Aborts the load. */
+  readonly loadSignal?: AbortSignal | undefined
+  readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined
+  /** Fault schedule for tests (docs/adding/io-backend.md). */
+  readonly faults?: string | undefined
+}
+
+export interface LoadProgress {
+  readonly bytes: number
+  readonly totalBytes: number
+  readonly fraction: number
+}
+
+export interface GenerateOptions {
+  /** Default: until the model ends or the context is full. */
+  readonly maxTokens?: number | undefined
+  /** 0 is greedy. Default 0.8. */
+  readonly temperature?: number | undefined
+  /** 0: off. Default 40. */
+  readonly topK?: number | undefined
+  /** 1: off. Default 0.95. */
+  readonly topP?: number | undefined
+  /** 0: off. Default 0.05. */
+  readonly minP?: number | undefined
+  /** 1: off, the default. */
+  readonly repeatPenalty?: number | undefined
+  /** Tokens that the three penalties look back; -1: all. Default 64. */
+  readonly repeatLastN?: number | undefined
+  readonly frequencyPenalty?: number | undefined
+  readonly presencePenalty?: number | undefined
+  /** 0 .. 2^32 - 1. Default: drawn at random and reported. */
+  readonly seed?: number | undefined
+  /** Texts that end the answer; they are not part of it. At most 16. */
+  readonly stop?: readonly string[] | undefined
+  /** Go on past the model's own end tokens. */
+  readonly ignoreEndTokens?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  /** true: an abort ends the generation with reason 'aborted' instead of an error. Default false. */
+  readonly stopOnAbortSignal?: boolean | undefined
+}
+
+const integer = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().int().min(min).max(max).optional()
+const real = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().min(min).max(max).optional()
+const signal: z.ZodOptional<z.ZodCustom<AbortSignal>> = z.instanceof(AbortSignal).optional()
+
+const loadShape = {
+  memory: z.union([z.number().nonnegative(), z.string()]).optional(),
+  mode: z.enum(['auto', 'resident', 'stream']).optional(),
+  contextLength: integer(1, 2 ** 24),
+  sequencesMax: integer(1, 256),
+  batchSize: integer(1, 512),
+  logitsRows: integer(1, 512),
+  threads: integer(1, 256),
+  io: z.strictObject({ backend: z.enum(['auto', 'uring', 'pread', 'buffered']).optional(), depth: integer(1, 64) }).optional(),
+  eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
+  loadSignal: signal,
+  onLoadProgress: z.custom<(progress: LoadProgress) => void>((value) => typeof value === 'function', 'must be a function').optional(),
+  faults: z.string().optional(),
+}
+
+const generateShape = {
+  maxTokens: integer(1, 2 ** 31 - 1),
+  temperature: real(0, 1000),
+  topK: integer(0, 2 ** 31 - 1),
+  topP: real(0, 1),
+  minP: real(0, 1),
+  repeatPenalty: real(0.01, 100),
+  repeatLastN: integer(-1, 2 ** 31 - 1),
+  frequencyPenalty: real(-100, 100),
+  presencePenalty: real(-100, 100),
+  seed: integer(0, 2 ** 32 - 1),
+  stop: z.array(z.string().min(1).max(256)).max(16).optional(),
+  ignoreEndTokens: z.boolean().optional(),
+  signal,
+  stopOnAbortSignal: z.boolean().optional(),
+}
+
+const loadSchema = z.strictObject(loadShape)
+const generateSchema = z.strictObject(generateShape)
+
+export function checkLoadOptions(options: LoadOptions): LoadOptions {
+  return check(loadSchema, Object.keys(loadShape), options, 'load options')
+}
+
+export function checkGenerateOptions(options: GenerateOptions): GenerateOptions {
+  return check(generateSchema, Object.keys(generateShape), options, 'generate options')
+}
+
+function check<T>(schema: z.ZodType<T>, known: readonly string[], options: unknown, what: string): T {
+  const result = schema.safeParse(options)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]!
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0]!
+    const suggestion = nearest(key, known)
+    throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT',
+      `${what}: unknown option "${key}"${suggestion === undefined ? `; known are ${known.join(', ')}` : `; did you mean "${suggestion}"?`}`, { field: key })
+  }
+  const field = issue.path.join('.')
+  throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `${what}: ${field === '' ? 'the value' : field}: ${issue.message}`, { field })
+}

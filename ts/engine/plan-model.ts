@@ -1,0 +1,106 @@
+/**
+ * What would go where: the memory plan of a model on this machine, before a weight is read.
+ *
+ * Joins what the header says (manifest), what the native side needs (measure) and what the machine allows (limits) and hands
+ * them to the pure planner in ts/prefetch.
+ */
+import { loadBinding } from '../native/load-binding.js'
+import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
+import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
+import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
+import { parseSize, resolveSize } from '../prefetch/parse-size.js'
+import { encodeSpec } from './codec/load.js'
+import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
+import { describeModel, type ModelDescription } from './model-description.js'
+import { callNative } from './native-errors.js'
+import { checkLoadOptions, type LoadOptions } from './options.js'
+import { processStats } from './process-stats.js'
+
+export interface ModelPlan extends MemoryPlan {
+  readonly budgetBytes: number
+  readonly contextLength: number
+  /** Weights of the model, as its file stores them. */
+  readonly modelBytes: number
+  /** Weights that stay in memory. */
+  readonly residentBytes: number
+  /** What this process occupies without the engine's memory. */
+  readonly processBytes: number
+  /** Where the budget comes from: "--memory", or the limit that "auto" is under. */
+  readonly budgetSource: string
+  readonly warnings: readonly string[]
+  /** Bytes per token and the speed the drive allows. */
+  expectation(drive?: DriveCost): Expectation
+  /** What other budgets would buy, from the floor to everything in memory. */
+  steps(drive?: DriveCost): MemoryStep[]
+}
+
+/** Positions of the context when nobody asks for a number: longer ones cost memory that weights could use. */
+const contextDefault = 4096
+const contextLeast = 512
+/** A context that nobody asked for takes at most this share of the budget. */
+const contextShareMax = 0.25
+const logitsRowsDefault = 1
+
+/**
+ * Errors: those of describeModel(); ERR_HYPURA_INSUFFICIENT_MEMORY with the floor; ERR_HYPURA_INVALID_ARGUMENT,
+ * ERR_HYPURA_USAGE for a size that cannot be read.
+ */
+export async function planModel(path: string, options: LoadOptions = {}): Promise<ModelPlan> {
+  const checked = checkLoadOptions(options)
+  return planDescribed(await describeModel(path), checked)
+}
+
+export function planDescribed(description: ModelDescription, options: LoadOptions): ModelPlan {
+  const { manifest, spec, gguf } = description
+  const binding = loadBinding()
+  const record = encodeSpec(spec)
+  const threads = options.threads ?? 0
+  const sequences = options.sequencesMax ?? 1
+  const logitsRows = options.logitsRows ?? logitsRowsDefault
+  const measure = (batchPositions: number, contextLength: number): { kvBytes: number; scratchBytes: number } =>
+    callNative(() => binding.measure(record, { batchPositions, contextLength, threads, sequences, logitsRows }))
+  const limit = tightestLimit(memoryLimits())
+  const { budgetBytes, budgetSource } = budgetOf(options, limit)
+  const contextLength = options.contextLength ?? defaultContext(spec.contextTrain, (length) => measure(1, length).kvBytes, budgetBytes)
+  const request: BudgetRequest = {
+    manifest, budgetBytes, contextLength, sequences, measure, logitsRows,
+    mode: options.mode ?? 'auto',
+    ...(options.io?.depth === undefined ? {} : { ioDepth: options.io.depth }),
+    ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
+  }
+  const memory = planMemory(request)
+  const warnings: string[] = []
+  if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
+  if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
+  if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
+  return {
+    ...memory,
+    budgetBytes: memory.regions.budgetBytes,
+    contextLength,
+    modelBytes: gguf.tensorBytes,
+    residentBytes: Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
+    processBytes: processStats().residentBytes,
+    budgetSource,
+    warnings,
+    expectation: (drive = assumedDrive) => expectationOf(manifest, memory, drive),
+    steps: (drive = assumedDrive) => memorySteps(request, memory, drive),
+  }
+}
+
+function budgetOf({ memory = 'auto' }: LoadOptions, limit: MemoryLimit): { budgetBytes: number; budgetSource: string } {
+  const size = parseSize(memory)
+  return {
+    budgetBytes: resolveSize(size, { totalBytes: limit.limitBytes, autoBytes: autoBudgetBytes(limit) }),
+    budgetSource: size.kind === 'bytes' ? '--memory' : size.kind === 'share' ? `${size.share * 100} % of ${limit.source}` : `auto, under ${limit.source}`,
+  }
+}
+
+/** The model's own context, at most 4,096, halved while its KV cache would take too much of the budget. */
+function defaultContext(contextTrain: number, kvBytes: (length: number) => number, budgetBytes: number): number {
+  let length = Math.min(contextTrain, contextDefault)
+  while (length > contextLeast && kvBytes(pageAligned(length)) > budgetBytes * contextShareMax) length = Math.ceil(length / 2)
+  return Math.min(length, contextTrain)
+}
+
+const pageAligned = (length: number): number => Math.ceil(length / positionsPerPage) * positionsPerPage
+

@@ -1,0 +1,19 @@
+/** The planner's thread: statistics over event batches, a plan for each. It never touches the addon. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { accessStats } from '../prefetch/access-stats.js'
+import { evictionPolicy } from '../prefetch/eviction/index.js'
+import { planResidency } from '../prefetch/planner.js'
+import { decodeEvents } from './codec/events.js'
+import { encodePlan } from './codec/plan.js'
+import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
+
+const { manifest, regions, eviction, drive } = workerData as PlannerSetup
+const policy = evictionPolicy(eviction)
+const stats = accessStats(manifest)
+let sequenceNumber = 1
+
+parentPort!.on('message', ({ events, count }: EventsMessage) => {
+  stats.observe(decodeEvents(events, count))
+  const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber }), manifest.blocks.count)
+  parentPort!.postMessage({ plan, events } satisfies PlanMessage, [plan, events.buffer])
+})

@@ -1,0 +1,219 @@
+/**
+ * One timeline of tokens with its KV pages: what a conversation or a completion grows on.
+ *
+ * A sequence answers one request at a time. Its pages were allocated when the model was loaded; close it to give them back.
+ */
+import { HypuraError } from '../base/errors.js'
+import type { GenerateRequest, NativeSequence, SamplingOptions } from '../native/native-binding.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { Generation } from './generation.js'
+import { awaitNative, callNative, fromNative } from './native-errors.js'
+import { checkGenerateOptions, type GenerateOptions } from './options.js'
+import { Wake } from './wake.js'
+
+const pendingTokensMax = 32
+const pollMs = 100
+
+/** Called with rows [firstPosition, firstPosition + rows) of logits, n_vocab floats each; the array is reused. */
+export type LogitsSink = (logits: Float32Array, firstPosition: number, rows: number) => void | Promise<void>
+
+export interface EvaluateOptions {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: { processed: number; total: number }) => void
+}
+
+export interface SequenceParts {
+  readonly native: NativeSequence
+  /** Made on first use: evaluating token ids needs none. */
+  readonly tokenizer: () => Tokenizer
+  readonly contextLength: number
+  readonly vocabularySize: number
+  readonly logitsRows: number
+  readonly paths: readonly string[]
+  readonly onClose: () => void
+  /** Called when the sequence begins and ends to work. */
+  readonly onBusy: (busy: boolean) => void
+}
+
+export class Sequence implements AsyncDisposable {
+  readonly #parts: SequenceParts
+  #tokens: number[] = []
+  #busy = false
+  #closed = false
+
+  constructor(parts: SequenceParts) {
+    this.#parts = parts
+  }
+
+  /** Tokens whose keys and values are in the cache, oldest first. */
+  get tokens(): readonly number[] {
+    return this.#tokens
+  }
+
+  get contextLength(): number {
+    return this.#parts.contextLength
+  }
+
+  /**
+   * Appends `prompt` to the timeline and generates. A text is tokenised with the model's begin token at position 0 only,
+   * and control tokens in it stay plain text; pass tokens to control both.
+   *
+   * Errors: ERR_HYPURA_BUSY, ERR_HYPURA_CONTEXT_OVERFLOW (both numbers in `details`), ERR_HYPURA_INVALID_ARGUMENT.
+   */
+  generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
+    const checked = checkGenerateOptions(options)
+    this.#assertReady()
+    const tokens = typeof prompt === 'string' ? this.#parts.tokenizer().encode(prompt, { addSpecial: this.#tokens.length === 0 }) : prompt
+    return this.#start([...tokens], 0, checked)
+  }
+
+  /**
+   * As generate(), for a timeline given from its beginning: what the sequence holds of it already is kept and not evaluated
+   * again, what differs is forgotten.
+   */
+  generateFrom(timeline: readonly number[], options: GenerateOptions = {}): Generation {
+    const checked = checkGenerateOptions(options)
+    this.#assertReady()
+    let kept = 0
+    while (kept < this.#tokens.length && kept < timeline.length - 1 && this.#tokens[kept] === timeline[kept]) kept++
+    this.truncate(kept)
+    return this.#start(timeline.slice(kept), kept, checked)
+  }
+
+  /** Evaluates tokens without generating; with a sink, every position's logits are handed to it in order (teacher forcing). */
+  async evaluate(tokens: readonly number[], sink?: LogitsSink, options: EvaluateOptions = {}): Promise<void> {
+    this.#assertReady()
+    this.#checkRoom(tokens, 0)
+    options.signal?.throwIfAborted()
+    const { native, vocabularySize, logitsRows, paths } = this.#parts
+    const wake = new Wake()
+    const request = { tokens: Uint32Array.from(tokens), maxTokens: 0, stopTokens: new Uint32Array(0), sampling: greedy, logits: sink === undefined ? 'none' : 'all', pendingTokensMax: 1 } as const
+    const rows = sink === undefined ? undefined : new Float32Array(vocabularySize * logitsRows)
+    const first = this.#tokens.length
+    const cancel = (): void => native.cancel()
+    this.#setBusy(true)
+    try {
+      callNative(() => native.start(request, () => wake.raise()), paths)
+      options.signal?.addEventListener('abort', cancel, { once: true })
+      for (let position = 0; ;) {
+        const state = native.state()
+        const count = rows === undefined ? 0 : native.drainLogits(rows)
+        if (count > 0) {
+          await sink!(rows!.subarray(0, count * vocabularySize), first + position, count)
+          position += count
+          continue
+        }
+        options.onProgress?.({ processed: state.promptProcessed, total: state.promptTotal })
+        if (state.phase === 'done') {
+          if (state.error !== null) throw fromNative(state.error, paths)
+          if (state.finishReason === 'cancelled') throw options.signal?.reason ?? new HypuraError('ERR_HYPURA_CANCELLED', 'the evaluation was cancelled')
+          break
+        }
+        await wake.wait(pollMs)
+      }
+    } catch (error) {
+      native.cancel()
+      while (!['done', 'idle'].includes(native.state().phase)) {
+        if (rows !== undefined) native.drainLogits(rows)
+        await wake.wait(pollMs)
+      }
+      throw error
+    } finally {
+      options.signal?.removeEventListener('abort', cancel)
+      this.#tokens = [...this.#tokens, ...tokens].slice(0, native.state().length)
+      this.#setBusy(false)
+    }
+  }
+
+  /** Forgets positions from `length` on. */
+  truncate(length: number): void {
+    this.#assertReady()
+    if (!Number.isInteger(length) || length < 0) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `cannot truncate to ${length} positions`)
+    if (length >= this.#tokens.length) return
+    callNative(() => this.#parts.native.truncate(length), this.#parts.paths)
+    this.#tokens.length = length
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await awaitNative(this.#parts.native.close())
+    this.#parts.onClose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #start(tokens: readonly number[], cachedTokens: number, options: GenerateOptions): Generation {
+    const { native, contextLength, paths } = this.#parts
+    const tokenizer = this.#parts.tokenizer()
+    this.#checkRoom(tokens, 1)
+    const before = [...this.#tokens, ...tokens]
+    const request: GenerateRequest = {
+      tokens: Uint32Array.from(tokens),
+      maxTokens: Math.min(options.maxTokens ?? Infinity, contextLength - before.length + 1),
+      stopTokens: options.ignoreEndTokens === true ? new Uint32Array(0) : Uint32Array.from(tokenizer.endTokens),
+      sampling: samplingOf(options),
+      logits: 'none',
+      pendingTokensMax,
+    }
+    // The addon would call it 'length'; the caller asked for more than the context holds.
+    const limitedByContext = request.maxTokens < (options.maxTokens ?? Infinity)
+    const generation = new Generation({
+      native, tokenizer, request, cachedTokens, limitedByContext, paths,
+      stop: options.stop ?? [],
+      signal: options.signal,
+      stopOnAbortSignal: options.stopOnAbortSignal ?? false,
+      onEnd: (generated) => {
+        if (!this.#busy) return
+        const timeline = [...before, ...generated]
+        const { length } = native.state()
+        // After a stop string the cache may hold tokens that were never delivered: they leave with the next truncate.
+        this.#tokens = timeline.slice(0, length)
+        if (length > this.#tokens.length) native.truncate(this.#tokens.length)
+        this.#setBusy(false)
+      },
+    })
+    this.#setBusy(true)
+    return generation
+  }
+
+  #checkRoom(tokens: readonly number[], atLeast: number): void {
+    const { contextLength, vocabularySize } = this.#parts
+    const need = this.#tokens.length + tokens.length
+    if (need > contextLength) {
+      throw new HypuraError('ERR_HYPURA_CONTEXT_OVERFLOW', `the prompt needs ${need} positions, the context holds ${contextLength}: shorten it, or load with a larger context (--ctx-size ${need + 256})`, { need, have: contextLength })
+    }
+    if (tokens.length < atLeast) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'the prompt is empty: there is no token to continue from')
+    const wrong = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabularySize)
+    if (wrong !== undefined) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `token ${wrong} is not in the vocabulary of ${vocabularySize} tokens`, { found: wrong, allowed: `0 .. ${vocabularySize - 1}` })
+  }
+
+  #assertReady(): void {
+    if (this.#closed) throw new HypuraError('ERR_HYPURA_DISPOSED', 'the sequence was closed')
+    if (this.#busy) throw new HypuraError('ERR_HYPURA_BUSY', 'the sequence is working on another request: await it, cancel it, or use a second sequence')
+  }
+
+  #setBusy(busy: boolean): void {
+    if (this.#busy === busy) return
+    this.#busy = busy
+    this.#parts.onBusy(busy)
+  }
+}
+
+const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, repeatLastN: 0, frequencyPenalty: 0, presencePenalty: 0, seed: 0 }
+
+function samplingOf(options: GenerateOptions): SamplingOptions {
+  return {
+    temperature: options.temperature ?? 0.8,
+    topK: options.topK ?? 40,
+    topP: options.topP ?? 0.95,
+    minP: options.minP ?? 0.05,
+    repeatPenalty: options.repeatPenalty ?? 1,
+    repeatLastN: options.repeatLastN ?? 64,
+    frequencyPenalty: options.frequencyPenalty ?? 0,
+    presencePenalty: options.presencePenalty ?? 0,
+    seed: options.seed ?? Math.floor(Math.random() * 2 ** 32),
+  }
+}
