@@ -1,0 +1,34 @@
+/** `hypura chat`: a conversation with the model's own chat template. */
+import type { Command } from 'commander'
+import { catchInterrupts } from '../interrupts.js'
+import { loadWithProgress } from '../loading.js'
+import { runRepl } from '../repl.js'
+import { addLoadFlags, addSamplingFlags, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
+
+interface ChatFlags extends LoadFlags, SamplingFlags {
+  readonly system?: string
+  readonly chatTemplate?: string
+  readonly footer: boolean
+  readonly statsFile?: string
+}
+
+export function addChat(root: Command): void {
+  const command = root
+    .command('chat')
+    .description('open a conversation (piped lines are one message each)')
+    .argument('<model>', 'GGUF file; the first part of a split one is enough')
+    .option('--system <text>', 'system message of the conversation')
+    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
+    .option('--no-footer', 'no line of figures after each answer')
+    .option('--stats-file <path>', 'append one JSON line with the figures of each answer')
+  addSamplingFlags(addLoadFlags(command)).action(chat)
+}
+
+async function chat(path: string, flags: ChatFlags): Promise<void> {
+  const interrupts = catchInterrupts()
+  await using model = await (async () => {
+    using loading = interrupts
+    return await loadWithProgress(path, { ...loadOptionsOf(flags), loadSignal: loading.signal })
+  })()
+  await runRepl(path, model, { ...flags, allowPlain: false })
+}

@@ -1,0 +1,71 @@
+/** `hypura run`: one answer for a prompt, or a conversation when there is none and a person sits there. */
+import type { Command } from 'commander'
+import { type ChatMessage, HypuraError, type Model, type Sequence } from '../../ts/engine/index.js'
+import { showAnswer, showFooter } from '../answer.js'
+import { templateOf } from '../chat-template-choice.js'
+import { catchInterrupts } from '../interrupts.js'
+import { loadWithProgress } from '../loading.js'
+import { write } from '../output.js'
+import { readPrompt } from '../prompt-input.js'
+import { runRepl } from '../repl.js'
+import { appendStats } from '../stats-file.js'
+import { addLoadFlags, addSamplingFlags, generateOptionsOf, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
+
+/** Tokens of an answer of a model that has no chat template, and so hardly ever ends by itself. */
+const completionTokensDefault = 256
+
+interface RunFlags extends LoadFlags, SamplingFlags {
+  readonly prompt?: string
+  readonly file?: string
+  readonly system?: string
+  readonly raw?: boolean
+  readonly chatTemplate?: string
+  readonly footer: boolean
+  readonly statsFile?: string
+}
+
+export function addRun(root: Command): void {
+  const command = root
+    .command('run')
+    .description('answer a prompt; without one, on a terminal, open a conversation')
+    .argument('<model>', 'GGUF file; the first part of a split one is enough')
+    .argument('[prompt]', 'the same as -p')
+    .option('-p, --prompt <text>', 'the prompt')
+    .option('-f, --file <path>', 'read the prompt from a file, - is stdin; -p is added behind it')
+    .option('--system <text>', 'system message of the conversation')
+    .option('--raw', 'continue the prompt as it is, without the model\'s chat template')
+    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
+    .option('--no-footer', 'no line of figures at the end')
+    .option('--stats-file <path>', 'append one JSON line with the run\'s figures')
+  addSamplingFlags(addLoadFlags(command)).action(run)
+}
+
+async function run(path: string, positional: string | undefined, flags: RunFlags): Promise<void> {
+  if (positional !== undefined && flags.prompt !== undefined) throw new HypuraError('ERR_HYPURA_USAGE', 'the prompt was given twice: as an argument and with -p')
+  const prompt = await readPrompt({ prompt: flags.prompt ?? positional, file: flags.file })
+  using interrupts = catchInterrupts()
+  await using model = await loadWithProgress(path, { ...loadOptionsOf(flags), loadSignal: interrupts.signal })
+  if (prompt === undefined) return runRepl(path, model, { ...flags, allowPlain: true })
+
+  await using sequence = model.createSequence()
+  const tokens = await promptTokens(model, sequence, prompt, flags)
+  const isChat = tokens !== undefined
+  const options = { ...generateOptionsOf(flags, isChat ? -1 : completionTokensDefault), signal: interrupts.signal, stopOnAbortSignal: true }
+  if (!isChat && process.stdout.isTTY === true) await write(prompt)
+  const answer = await showAnswer(path, model, () => sequence.generate(tokens ?? prompt, options))
+  await write('\n')
+  if (flags.footer) showFooter(answer, model)
+  if (flags.statsFile !== undefined) await appendStats(flags.statsFile, answer.stats)
+  if (interrupts.exitCode !== undefined) process.exitCode = interrupts.exitCode
+}
+
+/** The rendered conversation of one message; undefined where the prompt is continued as it is. */
+async function promptTokens(model: Model, sequence: Sequence, prompt: string, flags: RunFlags): Promise<readonly number[] | undefined> {
+  const template = flags.raw === true ? undefined : await templateOf(model, flags.chatTemplate)
+  if (template === undefined) {
+    if (flags.system !== undefined) throw new HypuraError('ERR_HYPURA_TEMPLATE', 'a system message needs a chat template: the model has none (give --chat-template), or --raw was given')
+    return undefined
+  }
+  const messages: ChatMessage[] = [...(flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]), { role: 'user', content: prompt }]
+  return model.tokenizeChat(messages, { template })
+}

@@ -1,0 +1,38 @@
+/** Loading as people see it: a progress bar, then the line that says which mode runs and why. */
+import { loadModel, type LoadOptions, type Model } from '../ts/engine/index.js'
+import { bytes, sizeArgument } from './format.js'
+import { note, progressLine, warn } from './terminal.js'
+
+export async function loadWithProgress(path: string, options: LoadOptions): Promise<Model> {
+  const bar = progressLine('loading')
+  try {
+    const model = await loadModel(path, {
+      ...options,
+      onLoadProgress: (progress) => bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}`),
+    })
+    bar.clear()
+    note(modeLine(model))
+    for (const text of model.warnings) warn(text)
+    return model
+  } catch (error) {
+    bar.clear()
+    throw error
+  }
+}
+
+/** First line of every run, so that nobody measures the wrong mode. */
+export function modeLine({ plan, facts }: Model): string {
+  const io = `${facts.ioBackend} ${facts.direct ? 'direct' : `buffered (${facts.directReason})`}`
+  const weights = plan.mode === 'resident'
+    ? `all ${bytes(plan.modelBytes)} of weights in memory`
+    : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
+  return [
+    `mode: ${plan.mode}`,
+    io,
+    `budget ${bytes(plan.budgetBytes)} (${weights})`,
+    `floor ${sizeArgument(plan.floor.total)}`,
+    `process ${bytes(plan.processBytes)} beside it`,
+    `${facts.isa}, ${facts.threads} thread${facts.threads === 1 ? '' : 's'}`,
+    `context ${plan.contextLength}`,
+  ].join(' · ')
+}

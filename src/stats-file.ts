@@ -1,0 +1,57 @@
+/** `--stats-file`: one JSON line per run, appended, for scripts that compare runs. */
+import { appendFile } from 'node:fs/promises'
+import { type GenerationResult, HypuraError, type Model, type ModelStats, type ProcessStats } from '../ts/engine/index.js'
+
+export interface RunStats {
+  readonly model: string
+  readonly mode: string
+  readonly memory_bytes: number
+  /** Peak of the whole process, by the operating system. */
+  readonly peak_bytes: number
+  readonly tokens: number
+  readonly prompt_tokens: number
+  readonly ttft_ms: number
+  readonly decode_tok_s: number
+  readonly bytes_read: number
+  readonly os_bytes_read: number | null
+  readonly bytes_written: number | null
+  readonly hit_rate: number
+  readonly stall_ms: number
+}
+
+/** `before` and `after` frame the run, loading left out. */
+export function runStats(path: string, model: Model, result: GenerationResult, before: Snapshot, after: Snapshot): RunStats {
+  const hits = after.engine.hits - before.engine.hits
+  const misses = after.engine.misses - before.engine.misses
+  return {
+    model: path,
+    mode: model.plan.mode,
+    memory_bytes: model.plan.budgetBytes,
+    peak_bytes: after.process.peakResidentBytes,
+    tokens: result.usage.completionTokens,
+    prompt_tokens: result.usage.promptTokens,
+    ttft_ms: rounded(result.timings.timeToFirstTokenMs),
+    decode_tok_s: rounded(result.timings.decodeTokensPerSecond),
+    bytes_read: after.engine.readBytes - before.engine.readBytes,
+    os_bytes_read: difference(after.process.readBytes, before.process.readBytes),
+    bytes_written: difference(after.process.writtenBytes, before.process.writtenBytes),
+    hit_rate: hits + misses === 0 ? 1 : rounded(hits / (hits + misses)),
+    stall_ms: rounded((after.engine.stallNs - before.engine.stallNs) / 1e6),
+  }
+}
+
+export interface Snapshot {
+  readonly engine: ModelStats
+  readonly process: ProcessStats
+}
+
+export async function appendStats(file: string, stats: RunStats): Promise<void> {
+  try {
+    await appendFile(file, `${JSON.stringify(stats)}\n`)
+  } catch (error) {
+    throw new HypuraError('ERR_HYPURA_USAGE', `cannot append to the stats file ${file}: ${(error as Error).message}`, { path: file }, { cause: error })
+  }
+}
+
+const rounded = (value: number): number => Math.round(value * 1e4) / 1e4
+const difference = (after: number | undefined, before: number | undefined): number | null => (after === undefined || before === undefined ? null : after - before)
