@@ -1,0 +1,67 @@
+// What could break: a byte that arrives late, a band in the wrong slot, a kernel that sums in another order when the batch
+// or the thread count changes. Each would move a logit.
+// How we notice: one SHA-256 over budgets, backends, threads and chunk sizes, per model. HYPURA_LONG=1 runs every
+// combination instead of one that covers all pairs.
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { makeModel } from '../scripts/make-model.js'
+import { checkoutRoot } from '../scripts/tidy.js'
+import { planModel, systemInfo } from '../ts/engine/index.js'
+import { allConfigurations, type Configuration, logitsHash, pairwiseConfigurations } from './support/logits-hash.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'hypura-invariance-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const configurations = process.env['HYPURA_LONG'] === undefined ? pairwiseConfigurations() : allConfigurations()
+const { hardware } = await systemInfo()
+const backends = new Set(hardware.io.filter(({ available }) => available).map(({ name }) => name))
+
+async function memoryOf(path: string, { budget }: Configuration, positions: number): Promise<number | string> {
+  const fileBytes = statSync(path).size
+  const plan = await planModel(path, { memory: 2 * fileBytes + 2 ** 28, contextLength: positions, batchSize: 1, logitsRows: 1 })
+  const share = { resident: 2 * fileBytes + 2 ** 28, floor: 0, '40 %': 0.4 * fileBytes, '70 %': 0.7 * fileBytes }[budget]
+  return Math.ceil(Math.max(plan.floor.total, share))
+}
+
+async function expectOneHash(path: string, positions: number): Promise<void> {
+  const hashes = new Map<string, string[]>()
+  let streamed = 0
+  for (const configuration of configurations) {
+    if (!backends.has(configuration.backend)) continue
+    const memory = await memoryOf(path, configuration, positions)
+    const run = await logitsHash(path, {
+      memory, positions,
+      batchSize: configuration.batchSize,
+      logitsRows: 1,
+      threads: configuration.threads,
+      io: { backend: configuration.backend },
+    })
+    if (run.mode === 'stream' && run.missBytes > 0) streamed++
+    hashes.set(run.sha256, [...(hashes.get(run.sha256) ?? []), `${run.mode} ${JSON.stringify(configuration)}`])
+  }
+  expect([...hashes.values()], 'one hash for all').toHaveLength(1)
+  expect(streamed, 'runs that streamed').toBeGreaterThan(configurations.length / 4)
+}
+
+describe('shipped models', () => {
+  const models = readdirSync(join(checkoutRoot, 'models')).filter((name) => name.endsWith('.gguf'))
+  test('there are some', () => expect(models.length).toBeGreaterThan(5))
+  test.each(models)('%s', async (name) => {
+    const path = join(checkoutRoot, 'models', name)
+    expect(existsSync(path)).toBe(true)
+    await expectOneHash(path, 40)
+  }, 300_000)
+})
+
+const types = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'] as const
+
+describe('generated models of every tensor type', () => {
+  test.each(types.flatMap((quant) => [['llama', quant] as const, ['qwen3moe', quant] as const]))('%s %s', async (arch, quant) => {
+    const path = join(folder, `${arch}-${quant}.gguf`)
+    await makeModel({ arch, quant, out: path, seed: 7, layers: 2, width: 256, heads: 4, kvHeads: 2, ff: 512, vocab: 512, context: 512, ...(arch === 'qwen3moe' ? { experts: 8, expertsUsed: 2, expertFf: 256 } : {}) })
+    await expectOneHash(path, 24)
+    rmSync(path)
+  }, 300_000)
+})

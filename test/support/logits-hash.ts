@@ -1,0 +1,74 @@
+/** SHA-256 of the logits of a fixed token sequence, under any way of placing and computing: the oracle of all oracles. */
+import { createHash } from 'node:crypto'
+import { describeModel, loadModel, type LoadOptions } from '../../ts/engine/index.js'
+
+/** Seeded ids without control tokens' meaning: any id is a legal input. */
+export function testTokens(nVocab: number, count: number, seed = 1): number[] {
+  let state = seed >>> 0
+  return Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * nVocab)
+  })
+}
+
+export interface LogitsRun extends LoadOptions {
+  readonly positions: number
+}
+
+/** Also says what the run was like, so that a test can see that it streamed. */
+export interface LogitsHash {
+  readonly sha256: string
+  readonly mode: string
+  readonly readBytes: number
+  readonly missBytes: number
+}
+
+export async function logitsHash(path: string, { positions, ...options }: LogitsRun): Promise<LogitsHash> {
+  const { spec } = await describeModel(path)
+  await using model = await loadModel(path, { contextLength: positions, ...options })
+  await using sequence = model.createSequence()
+  const hash = createHash('sha256')
+  const before = model.stats()
+  await sequence.evaluate(testTokens(spec.nVocab, positions), (rows) => {
+    hash.update(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength))
+  })
+  const after = model.stats()
+  return { sha256: hash.digest('hex'), mode: model.plan.mode, readBytes: after.readBytes - before.readBytes, missBytes: after.missBytes - before.missBytes }
+}
+
+export interface Configuration {
+  readonly budget: 'resident' | 'floor' | '40 %' | '70 %'
+  readonly backend: 'uring' | 'pread'
+  readonly threads: number
+  readonly batchSize: number
+}
+
+/** Every combination; 4 x 2 x 2 x 3. */
+export function allConfigurations(): Configuration[] {
+  const list: Configuration[] = []
+  for (const budget of ['resident', 'floor', '40 %', '70 %'] as const)
+    for (const backend of ['uring', 'pread'] as const)
+      for (const threads of [1, 2]) for (const batchSize of [1, 7, 256]) list.push({ budget, backend, threads, batchSize })
+  return list
+}
+
+/**
+ * Enough combinations that every pair of values of two settings occurs: greedy, deterministic. A fault in one setting, or
+ * in two together, shows as well as in the full product, at a quarter of the time.
+ */
+export function pairwiseConfigurations(): Configuration[] {
+  const all = allConfigurations()
+  const pairsOf = (configuration: Configuration): string[] => {
+    const values = Object.entries(configuration).map(([name, value]) => `${name}=${String(value)}`)
+    return values.flatMap((a, i) => values.slice(i + 1).map((b) => `${a} ${b}`))
+  }
+  const missing = new Set(all.flatMap(pairsOf))
+  const chosen: Configuration[] = []
+  while (missing.size > 0) {
+    const gain = (configuration: Configuration): number => pairsOf(configuration).filter((pair) => missing.has(pair)).length
+    const best = all.reduce((most, candidate) => (gain(candidate) > gain(most) ? candidate : most))
+    for (const pair of pairsOf(best)) missing.delete(pair)
+    chosen.push(best)
+  }
+  return chosen
+}
