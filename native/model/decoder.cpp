@@ -84,22 +84,23 @@ Result<std::unique_ptr<Decoder>> Decoder::create(const DecoderParts& parts) {
   if (parts.spec.rope != RopeKind::kNone) {
     HYPURA_TRY_ASSIGN(rope, RopeAngles::create(parts.spec, parts.inv_freq, parts.kv.n_ctx()));
   }
-  return std::unique_ptr<Decoder>(new Decoder(std::unique_ptr<State>(
-      new State{.spec = parts.spec,
-                .cache = parts.cache,
-                .kernels = parts.kernels,
-                .pool = parts.pool,
-                .kv = parts.kv,
-                .scratch = scratch,
-                .weights = std::move(weights),
-                .rope = std::move(rope),
-                .batch_positions = parts.batch_positions,
-                .logits_rows = parts.logits_rows})));
+  return std::unique_ptr<Decoder>(
+      new Decoder(std::unique_ptr<State>(new State{.spec = parts.spec,
+                                                   .cache = parts.cache,
+                                                   .kernels = parts.kernels,
+                                                   .pool = parts.pool,
+                                                   .kv = parts.kv,
+                                                   .scratch = scratch,
+                                                   .weights = std::move(weights),
+                                                   .rope = std::move(rope),
+                                                   .batch_positions = parts.batch_positions,
+                                                   .logits_rows = parts.logits_rows})));
 }
 
 Status Decoder::sweep(const TokenBatch& batch) {
   State& s = *state_;
-  const kernels::FloatDefaults defaults;  // E10, for what is computed on this thread outside of the pool
+  const kernels::FloatDefaults
+      defaults;  // E10, for what is computed on this thread outside of the pool
   HYPURA_TRY(s.check(batch));
   const Sweep sweep{.spec = s.spec,
                     .kernels = s.kernels,
@@ -120,10 +121,10 @@ Status Decoder::sweep(const TokenBatch& batch) {
 Status Decoder::State::check(const TokenBatch& batch) const {
   const HotPathPause pause;
   if (batch.entries.empty() || batch.entries.size() > batch_positions)
-    return Status::error(Code::kInvalidArgument,
-                         "a batch of " + std::to_string(batch.entries.size()) +
-                             " entries, this model was loaded for 1 to " +
-                             std::to_string(batch_positions));
+    return Status::error(Code::kInvalidArgument, "a batch of " +
+                                                     std::to_string(batch.entries.size()) +
+                                                     " entries, this model was loaded for 1 to " +
+                                                     std::to_string(batch_positions));
   for (uint32_t i = 0; i < batch.entries.size(); ++i) {
     const TokenEntry& entry = batch.entries[i];
     if (entry.token >= spec.n_vocab)
@@ -131,9 +132,9 @@ Status Decoder::State::check(const TokenBatch& batch) const {
                           "token " + std::to_string(entry.token) + ", the vocabulary ends at " +
                               std::to_string(spec.n_vocab - 1));
     if (entry.sequence >= kv.n_sequences())
-      return refuse_entry(Code::kInvalidArgument, i,
-                          "sequence " + std::to_string(entry.sequence) + " of " +
-                              std::to_string(kv.n_sequences()));
+      return refuse_entry(
+          Code::kInvalidArgument, i,
+          "sequence " + std::to_string(entry.sequence) + " of " + std::to_string(kv.n_sequences()));
     if (entry.position >= kv.n_ctx())
       return refuse_entry(Code::kContextOverflow, i,
                           "position " + std::to_string(entry.position) + ", the context holds " +
@@ -156,7 +157,9 @@ Status Decoder::State::check(const TokenBatch& batch) const {
 Status Decoder::State::embed(const Sweep& sweep) {
   const uint32_t n = sweep.n_entries();
   const auto entries = sweep.entries();
-  const auto token_less = [&](uint32_t a, uint32_t b) { return entries[a].token < entries[b].token; };
+  const auto token_less = [&](uint32_t a, uint32_t b) {
+    return entries[a].token < entries[b].token;
+  };
   uint32_t* by_token = scratch.entries;
   uint32_t n_bands = 0;
   for (uint32_t i = 0; i < n; ++i) by_token[i] = i;
@@ -173,9 +176,8 @@ Status Decoder::State::embed(const Sweep& sweep) {
     if (!lease) return {};
     const uint32_t first_token =
         (index_of(lease->block()) - weights.embedding_first_block) * kRowsPerRowBand;
-    const uint32_t* at =
-        std::partition_point(by_token, by_token + n,
-                             [&](uint32_t i) { return entries[i].token < first_token; });
+    const uint32_t* at = std::partition_point(
+        by_token, by_token + n, [&](uint32_t i) { return entries[i].token < first_token; });
     for (; at != by_token + n && entries[*at].token - first_token < kRowsPerRowBand; ++at) {
       float* x = scratch.x + uint64_t{*at} * spec.n_embd;
       const uint64_t row = entries[*at].token - first_token;
@@ -199,8 +201,7 @@ Status Decoder::State::run_layers(const Sweep& sweep) {
   for (uint16_t layer = 0; layer < spec.n_layer; ++layer) {
     if (is_cancelled(sweep.batch)) {
       const HotPathPause pause;
-      return Status::error(Code::kCancelled,
-                           "cancelled before layer " + std::to_string(layer));
+      return Status::error(Code::kCancelled, "cancelled before layer " + std::to_string(layer));
     }
     const LayerWeights& w = weights.layers[layer];
     HYPURA_TRY(attend(sweep, w.attention, layer));
@@ -230,7 +231,8 @@ Status Decoder::State::run_head(const Sweep& sweep) {
         if (weights.output_bias != nullptr) kernels.add(weights.output_bias, spec.n_vocab, logits);
         if (spec.logit_scale != 1.0f) kernels.scale(spec.logit_scale, spec.n_vocab, logits);
         if (!std::all_of(logits, logits + spec.n_vocab, [](float x) { return std::isfinite(x); }))
-          finite.store(false, std::memory_order_relaxed);  // read after for_each, which synchronises
+          finite.store(false,
+                       std::memory_order_relaxed);  // read after for_each, which synchronises
       }
     });
     if (!finite.load(std::memory_order_relaxed)) return non_finite(kNoLayer, "the logits");

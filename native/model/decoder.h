@@ -28,14 +28,16 @@ namespace hypura::model {
 struct DecoderParts {
   const ModelSpec& spec;
   std::span<const TensorEntry> tensors;
-  std::span<const double> inv_freq;  // spec.n_rot / 2: radians per position of each rotated pair; empty without rope
+  // spec.n_rot / 2: radians per position of each rotated pair; empty without rope.
+  std::span<const double> inv_freq;
   // kernels::QuantType of extent `extent` of an expert block: gate, up, down, or fused gate and up, then down.
   std::function<uint32_t(BlockId block, uint32_t extent)> expert_type;
   scheduler::BlockCache& cache;
   const kernels::KernelSet& kernels;
   kernels::ThreadPool& pool;
   KvCache& kv;
-  std::span<std::byte> scratch;  // scratch_bytes(spec, batch_positions, logits_rows, pool.n_threads()), 64-byte aligned
+  // scratch_bytes(spec, batch_positions, logits_rows, pool.n_threads()), 64-byte aligned.
+  std::span<std::byte> scratch;
   uint32_t batch_positions = 1;  // most entries of one batch
   uint32_t logits_rows = 1;      // most rows handed to on_logits at once
 };
@@ -51,8 +53,8 @@ class Decoder {
   // One pass over all layers. The caller has called cache.begin_sweep() with with_head set exactly when an entry wants
   // logits, and calls cache.end_sweep() afterwards, also after an error.
   // When more than logits_rows entries want logits, the head's bands are acquired once per group of logits_rows rows: what
-  // is streamed of the head is read as many times, and read-ahead into the next sweep is dropped in between. On success the sequences' lengths have grown; after an error they have not,
-  // and the same batch may be swept again.
+  // is streamed of the head is read as many times, and read-ahead into the next sweep is dropped in between.
+  // On success the sequences' lengths have grown; after an error they have not, and the same batch may be swept again.
   // Errors: kInvalidArgument and kContextOverflow for entries that do not fit, before anything is computed; kCancelled;
   // kNonFinite naming the layer; what the cache and on_logits return.
   Status sweep(const TokenBatch& batch);

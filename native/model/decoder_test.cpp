@@ -50,17 +50,20 @@ void expect_agreement(const TinyShape& shape, double distance_max = 1e-5) {
   const TinyModel model(shape, 11);
   const std::vector<uint32_t> tokens = random_tokens(12, model.spec().n_vocab, 5);
   const std::vector<double> expected = reference_logits(model, tokens);
-  for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr; ++set) {
+  for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr;
+       ++set) {
     const auto engine = TestEngine::create(model, {.kernels = *set});
     ASSERT(engine != nullptr);
     const double found = distance(engine->logits(tokens, 5), expected);
-    if (!(found <= distance_max)) std::cerr << "  " << (*set)->name << ": distance " << found << "\n";
+    if (!(found <= distance_max))
+      std::cerr << "  " << (*set)->name << ": distance " << found << "\n";
     EXPECT(found <= distance_max);
   }
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && !a.empty() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() && !a.empty() &&
+         std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 // Types as a real mix has them: two K-quants in one use group, 32-weight types beside them, F16 in the head.
@@ -68,19 +71,28 @@ QuantType mixed_types(TensorRole role, uint32_t expert) {
   switch (role) {
     case TensorRole::kQuery:
     case TensorRole::kFfnGate:
-    case TensorRole::kSharedGate: return QuantType::kQ4_K;
+    case TensorRole::kSharedGate:
+      return QuantType::kQ4_K;
     case TensorRole::kKey:
-    case TensorRole::kExpertUp: return QuantType::kQ5_K;
+    case TensorRole::kExpertUp:
+      return QuantType::kQ5_K;
     case TensorRole::kValue:
-    case TensorRole::kFfnUp: return QuantType::kQ8_0;
+    case TensorRole::kFfnUp:
+      return QuantType::kQ8_0;
     case TensorRole::kFfnDown:
-    case TensorRole::kExpertDown: return expert % 2 == 0 ? QuantType::kQ6_K : QuantType::kQ8_0;
-    case TensorRole::kExpertGate: return expert % 3 == 0 ? QuantType::kQ4_0 : QuantType::kQ4_K;
-    case TensorRole::kAttentionOutput: return QuantType::kQ4_0;
+    case TensorRole::kExpertDown:
+      return expert % 2 == 0 ? QuantType::kQ6_K : QuantType::kQ8_0;
+    case TensorRole::kExpertGate:
+      return expert % 3 == 0 ? QuantType::kQ4_0 : QuantType::kQ4_K;
+    case TensorRole::kAttentionOutput:
+      return QuantType::kQ4_0;
     case TensorRole::kOutput:
-    case TensorRole::kRouter: return QuantType::kF16;
-    case TensorRole::kTokenEmbedding: return QuantType::kQ6_K;
-    default: return QuantType::kF32;
+    case TensorRole::kRouter:
+      return QuantType::kF16;
+    case TensorRole::kTokenEmbedding:
+      return QuantType::kQ6_K;
+    default:
+      return QuantType::kF32;
   }
 }
 
@@ -93,14 +105,17 @@ TinyShape mixed_mixture() {
 
 // --- against the reference, one family flag after the other ---
 
-TEST(decoder_agrees_on_a_llama) { expect_agreement({.spec = tiny_spec(), .optional = {}, .type = {}}); }
+TEST(decoder_agrees_on_a_llama) {
+  expect_agreement({.spec = tiny_spec(), .optional = {}, .type = {}});
+}
 
 TEST(decoder_agrees_with_biases_and_halves_rotated) {
-  TinyShape shape{.spec = tiny_spec(),
-                  .optional = {TensorRole::kQueryBias, TensorRole::kKeyBias, TensorRole::kValueBias,
-                               TensorRole::kAttentionOutputBias, TensorRole::kOutputBias,
-                               TensorRole::kFfnGateBias, TensorRole::kFfnUpBias, TensorRole::kFfnDownBias},
-                  .type = {}};
+  TinyShape shape{
+      .spec = tiny_spec(),
+      .optional = {TensorRole::kQueryBias, TensorRole::kKeyBias, TensorRole::kValueBias,
+                   TensorRole::kAttentionOutputBias, TensorRole::kOutputBias,
+                   TensorRole::kFfnGateBias, TensorRole::kFfnUpBias, TensorRole::kFfnDownBias},
+      .type = {}};
   shape.spec.rope = RopeKind::kNeox;
   expect_agreement(shape);
 }
@@ -154,7 +169,8 @@ TEST(decoder_agrees_on_a_mixture_without_normalisation) {
 }
 
 TEST(decoder_agrees_with_sigmoid_selection_bias_dense_lead_and_shared_expert) {
-  TinyShape shape{.spec = tiny_mixture_spec(), .optional = {TensorRole::kRouterSelectionBias}, .type = {}};
+  TinyShape shape{
+      .spec = tiny_mixture_spec(), .optional = {TensorRole::kRouterSelectionBias}, .type = {}};
   shape.spec.n_layer = 3;
   shape.spec.n_layer_dense_lead = 1;
   shape.spec.n_ff = 320;
@@ -189,10 +205,12 @@ TEST(logits_do_not_depend_on_batch_threads_memory_or_kernels) {
   for (const TinyShape& shape : {mixed_dense(), mixed_mixture()}) {
     const TinyModel model(shape, 23);
     const std::vector<uint32_t> tokens = random_tokens(70, model.spec().n_vocab, 9);
-    const auto one_by_one = TestEngine::create(model, {.n_threads = 1, .batch_positions = 1, .logits_rows = 1});
+    const auto one_by_one =
+        TestEngine::create(model, {.n_threads = 1, .batch_positions = 1, .logits_rows = 1});
     ASSERT(one_by_one != nullptr);
     const std::vector<float> expected = one_by_one->logits(tokens, 1);
-    for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr; ++set)
+    for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr;
+         ++set)
       for (const uint32_t n_threads : {1u, 2u, 4u})
         for (const uint32_t chunk : {1u, 7u, 64u})
           for (const bool resident : {true, false}) {
@@ -310,10 +328,13 @@ TEST(truncated_positions_are_forgotten) {
 
 TEST(entries_that_do_not_fit_are_refused_before_any_work) {
   const TinyModel model(mixed_dense(), 43);
-  const auto engine = TestEngine::create(model, {.batch_positions = 2, .n_ctx = 3, .n_sequences = 1});
+  const auto engine =
+      TestEngine::create(model, {.batch_positions = 2, .n_ctx = 3, .n_sequences = 1});
   ASSERT(engine != nullptr);
   std::vector<float> none;
-  const auto code = [&](std::vector<TokenEntry> entries) { return engine->sweep(entries, none).code(); };
+  const auto code = [&](std::vector<TokenEntry> entries) {
+    return engine->sweep(entries, none).code();
+  };
   EXPECT(code({}) == Code::kInvalidArgument);
   EXPECT(code({{.token = 331}}) == Code::kInvalidArgument);
   EXPECT(code({{.sequence = 1}}) == Code::kInvalidArgument);
@@ -366,7 +387,8 @@ TEST(the_observer_hears_every_choice_and_their_union) {
       const HotPathPause pause;
       std::sort(chosen.begin(), chosen.end());
       chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
-      unions_agree = unions_agree && std::equal(chosen.begin(), chosen.end(), experts.begin(), experts.end());
+      unions_agree =
+          unions_agree && std::equal(chosen.begin(), chosen.end(), experts.begin(), experts.end());
       chosen.clear();
       ++unions;
     }
@@ -401,7 +423,8 @@ TEST(create_refuses_tensors_that_do_not_fit_the_model) {
   };
   using Tensors = std::vector<TensorEntry>;
   const auto find = [](Tensors& tensors, TensorRole role) -> TensorEntry& {
-    return *std::find_if(tensors.begin(), tensors.end(), [&](const TensorEntry& t) { return t.role == role; });
+    return *std::find_if(tensors.begin(), tensors.end(),
+                         [&](const TensorEntry& t) { return t.role == role; });
   };
   EXPECT(code_after([](Tensors&) {}) == Code::kOk);
   EXPECT(code_after([](Tensors& t) { t.pop_back(); }) == Code::kBadLoad);
@@ -409,9 +432,12 @@ TEST(create_refuses_tensors_that_do_not_fit_the_model) {
   EXPECT(code_after([](Tensors& t) { t[0].layer = 9; }) == Code::kBadLoad);
   EXPECT(code_after([](Tensors& t) { t[0].role = TensorRole{999}; }) == Code::kBadLoad);
   EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kKey).n_cols = 128; }) == Code::kBadLoad);
-  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kKey).first_block += 1; }) == Code::kBadLoad);
-  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kExpertUp).first_block += 1; }) == Code::kBadLoad);
-  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kQuery).type = 4; }) == Code::kUnsupported);
+  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kKey).first_block += 1; }) ==
+         Code::kBadLoad);
+  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kExpertUp).first_block += 1; }) ==
+         Code::kBadLoad);
+  EXPECT(code_after([&](Tensors& t) { find(t, TensorRole::kQuery).type = 4; }) ==
+         Code::kUnsupported);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ class KvCache {
   uint32_t head_dim_v_ = 0;
   uint32_t pages_per_layer_ = 0;
   std::vector<const void*> pages_;  // [n_sequences][n_layer][pages_per_layer]
-  std::vector<uint32_t> lengths_;  // [n_sequences]
+  std::vector<uint32_t> lengths_;   // [n_sequences]
 };
 
 }  // namespace hypura::model

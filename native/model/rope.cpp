@@ -49,10 +49,14 @@ SineCosine sine_cosine(double angle) {
   const double s = sine_of(r);
   const double c = cosine_of(r);
   switch (static_cast<int32_t>(turns) & 3) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
   }
 }
 
@@ -66,11 +70,12 @@ Result<RopeAngles> RopeAngles::create(const ModelSpec& spec, std::span<const dou
     if (!std::isfinite(frequency))
       return Status::error(Code::kBadLoad, "an inverse frequency of rope is not finite");
     if (std::abs(frequency) * n_ctx > kRopeAngleMax)
-      return Status::error(Code::kUnsupported,
-                           "rope turns by " + std::to_string(frequency) + " radians per position: "
-                           "beyond position " + std::to_string(kRopeAngleMax / std::abs(frequency)) +
-                           " that is not exact. Lower the context length of " +
-                           std::to_string(n_ctx) + ".");
+      return Status::error(
+          Code::kUnsupported,
+          "rope turns by " + std::to_string(frequency) +
+              " radians per position, too far for a context of " + std::to_string(n_ctx) +
+              ". Lower the context length to " +
+              std::to_string(static_cast<uint64_t>(kRopeAngleMax / std::abs(frequency))) + ".");
   }
   RopeAngles angles;
   angles.inv_freq_.assign(inv_freq.begin(), inv_freq.end());

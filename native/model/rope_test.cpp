@@ -24,8 +24,9 @@ uint64_t steps_apart(float a, float b) {
 
 bool agrees(double angle) {
   const SineCosine ours = sine_cosine(angle);
-  const bool ok = steps_apart(static_cast<float>(ours.sine), static_cast<float>(std::sin(angle))) <= 1 &&
-                  steps_apart(static_cast<float>(ours.cosine), static_cast<float>(std::cos(angle))) <= 1;
+  const bool ok =
+      steps_apart(static_cast<float>(ours.sine), static_cast<float>(std::sin(angle))) <= 1 &&
+      steps_apart(static_cast<float>(ours.cosine), static_cast<float>(std::cos(angle))) <= 1;
   if (!ok) std::cerr << "  angle " << angle << "\n";
   return ok;
 }

@@ -101,8 +101,7 @@ uint64_t scratch_bytes(const ModelSpec& spec, uint32_t batch_positions, uint32_t
 }
 
 Result<Scratch> Scratch::carve(std::span<std::byte> memory, const ModelSpec& spec,
-                               uint32_t batch_positions, uint32_t logits_rows,
-                               uint32_t n_threads) {
+                               uint32_t batch_positions, uint32_t logits_rows, uint32_t n_threads) {
   const uint64_t bytes = scratch_bytes(spec, batch_positions, logits_rows, n_threads);
   if (memory.size() < bytes)
     return Status::error(Code::kInsufficientMemory,

@@ -45,24 +45,24 @@ struct Scratch {
   float* cosines = nullptr;        // (P, n_rot / 2)
   float* sines = nullptr;          // (P, n_rot / 2)
   float* logits = nullptr;         // (logits_rows, n_vocab)
-  float* thread_row = nullptr;     // (T, thread_row_floats): a normed row, or attention's partial results
+  float* thread_row = nullptr;     // (T, thread_row_floats): a normed row, or parts of attention
   uint64_t thread_row_floats = 0;
-  ActivationRows input;            // (P, n_in)
-  ActivationRows mid;              // (P, n_mid)
-  uint32_t* entries = nullptr;     // (P) entries that want logits; while embedding, entries by token
-  BlockId* blocks = nullptr;       // (max(P, n_expert)) of one request
+  ActivationRows input;         // (P, n_in)
+  ActivationRows mid;           // (P, n_mid)
+  uint32_t* entries = nullptr;  // (P) entries that want logits; while embedding, entries by token
+  BlockId* blocks = nullptr;    // (max(P, n_expert)) of one request
 
   // Mixture layers only.
-  ActivationRows gathered;           // (P, n_embd) inputs of one expert's positions, side by side
-  float* router = nullptr;           // (P, n_expert)
-  float* selection = nullptr;        // (T, n_expert) what the choice is made by
-  float* shared_gate = nullptr;      // (P, 1)
-  float* expert_rows = nullptr;      // (P * K, n_embd) one row per (position, rank), grouped by expert
-  uint16_t* chosen = nullptr;        // (P, K) best first
-  float* weights = nullptr;          // (P, K)
-  uint32_t* row_of = nullptr;        // (P, K) row of expert_rows
-  uint32_t* entry_of = nullptr;      // (P * K) the inverse: entry of a row
-  uint32_t* first_row = nullptr;     // (n_expert + 2) expert e has rows first_row[e] .. first_row[e + 1] - 1
+  ActivationRows gathered;        // (P, n_embd) inputs of one expert's positions, side by side
+  float* router = nullptr;        // (P, n_expert)
+  float* selection = nullptr;     // (T, n_expert) what the choice is made by
+  float* shared_gate = nullptr;   // (P, 1)
+  float* expert_rows = nullptr;   // (P * K, n_embd) one row per (position, rank), grouped by expert
+  uint16_t* chosen = nullptr;     // (P, K) best first
+  float* weights = nullptr;       // (P, K)
+  uint32_t* row_of = nullptr;     // (P, K) row of expert_rows
+  uint32_t* entry_of = nullptr;   // (P * K) the inverse: entry of a row
+  uint32_t* first_row = nullptr;  // (n_expert + 2) of expert e; it ends before that of e + 1
   uint16_t* expert_union = nullptr;  // (n_expert)
 
   // memory: scratch_bytes at least, 64-byte aligned. Error: kInsufficientMemory with both sizes.

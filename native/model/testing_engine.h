@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
 #include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <sys/stat.h>
 #include <vector>
 
 #include "native/base/hot_path_guard.h"
@@ -30,9 +30,9 @@ struct EngineOptions {
   uint32_t logits_rows = 64;
   uint32_t n_ctx = 512;
   uint32_t n_sequences = 2;
-  bool resident = true;       // all bands pinned, all experts in the pool
-  uint32_t ring_slots = 3;    // of the largest band; when not resident
-  uint32_t pool_slots = 2;    // when not resident
+  bool resident = true;     // all bands pinned, all experts in the pool
+  uint32_t ring_slots = 3;  // of the largest band; when not resident
+  uint32_t pool_slots = 2;  // when not resident
   uint32_t row_slots = 2;
   const kernels::KernelSet* kernels = kernels::runnable_kernel_sets()[0];
 };
@@ -72,8 +72,10 @@ class TestEngine {
     bool with_head = false;
     for (const TokenEntry& entry : entries) with_head = with_head || entry.wants_logits;
     logits.reserve(logits.size() + entries.size() * sink.n_vocab);
-    TokenBatch batch{.entries = entries, .logits_context = &sink, .observer = observer, .cancelled = &cancelled};
-    batch.on_logits = [](void* context, uint32_t first_row, uint32_t n_rows, const float* rows) -> Status {
+    TokenBatch batch{
+        .entries = entries, .logits_context = &sink, .observer = observer, .cancelled = &cancelled};
+    batch.on_logits = [](void* context, uint32_t first_row, uint32_t n_rows,
+                         const float* rows) -> Status {
       auto& s = *static_cast<Sink*>(context);
       if (s.logits->size() != s.begin + uint64_t{first_row} * s.n_vocab)
         return Status::error(Code::kInternal, "rows of logits come out of order");
@@ -95,7 +97,8 @@ class TestEngine {
   }
 
   // Logits of all tokens, which continue sequence `sequence`, in sweeps of at most `chunk` positions.
-  std::vector<float> logits(std::span<const uint32_t> tokens, uint32_t chunk, uint32_t sequence = 0) {
+  std::vector<float> logits(std::span<const uint32_t> tokens, uint32_t chunk,
+                            uint32_t sequence = 0) {
     std::vector<float> all;
     for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
       std::vector<TokenEntry> entries;
@@ -126,39 +129,40 @@ class TestEngine {
     HYPURA_TRY(write_file());
     const scheduler::CacheSizes sizes = cache_sizes();
     const uint64_t kv_bytes = KvCache::kv_bytes(spec, options_.n_ctx, options_.n_sequences);
-    const uint64_t scratch = scratch_bytes(spec, options_.batch_positions, options_.logits_rows,
-                                           options_.n_threads);
+    const uint64_t scratch =
+        scratch_bytes(spec, options_.batch_positions, options_.logits_rows, options_.n_threads);
     HYPURA_TRY_ASSIGN(nvme_io::Arena arena,
-                      nvme_io::Arena::create(sizes.trunk_bytes + sizes.pinned_bytes + sizes.ring_bytes +
-                                             sizes.pool_slot_bytes * sizes.pool_slots +
-                                             sizes.row_slot_bytes * sizes.row_slots + kv_bytes +
-                                             scratch + 64 * 4096));
+                      nvme_io::Arena::create(
+                          sizes.trunk_bytes + sizes.pinned_bytes + sizes.ring_bytes +
+                          sizes.pool_slot_bytes * sizes.pool_slots +
+                          sizes.row_slot_bytes * sizes.row_slots + kv_bytes + scratch + 64 * 4096));
     arena_ = std::make_unique<nvme_io::Arena>(std::move(arena));
     HYPURA_TRY_ASSIGN(nvme_io::OpenedBackend backend,
                       nvme_io::open_backend(nvme_io::BackendChoice::kPread, kIoDepthDefault));
-    HYPURA_TRY_ASSIGN(cache_,
-                      scheduler::BlockCache::create(table_, sizes, files_, std::move(backend.backend),
-                                                    kIoDepthDefault, *arena_, events_));
+    HYPURA_TRY_ASSIGN(
+        cache_, scheduler::BlockCache::create(table_, sizes, files_, std::move(backend.backend),
+                                              kIoDepthDefault, *arena_, events_));
     HYPURA_TRY(cache_->load(cancelled));
     HYPURA_TRY_ASSIGN(const std::span<std::byte> kv_memory, arena_->carve(kv_bytes, 64));
     HYPURA_TRY_ASSIGN(const std::span<std::byte> scratch_memory, arena_->carve(scratch, 64));
-    HYPURA_TRY_ASSIGN(KvCache kv, KvCache::create(spec, options_.n_ctx, options_.n_sequences, kv_memory));
+    HYPURA_TRY_ASSIGN(KvCache kv,
+                      KvCache::create(spec, options_.n_ctx, options_.n_sequences, kv_memory));
     kv_ = std::make_unique<KvCache>(std::move(kv));
     HYPURA_TRY_ASSIGN(pool_, kernels::ThreadPool::create(options_.n_threads));
-    HYPURA_TRY_ASSIGN(decoder_,
-                      Decoder::create({.spec = spec,
-                                       .tensors = model_.tensors,
-                                       .inv_freq = model_.inv_freq,
-                                       .expert_type = [this](BlockId block, uint32_t extent) {
-                                         return model_.expert_type(block, extent);
-                                       },
-                                       .cache = *cache_,
-                                       .kernels = *options_.kernels,
-                                       .pool = *pool_,
-                                       .kv = *kv_,
-                                       .scratch = scratch_memory,
-                                       .batch_positions = options_.batch_positions,
-                                       .logits_rows = options_.logits_rows}));
+    HYPURA_TRY_ASSIGN(decoder_, Decoder::create({.spec = spec,
+                                                 .tensors = model_.tensors,
+                                                 .inv_freq = model_.inv_freq,
+                                                 .expert_type =
+                                                     [this](BlockId block, uint32_t extent) {
+                                                       return model_.expert_type(block, extent);
+                                                     },
+                                                 .cache = *cache_,
+                                                 .kernels = *options_.kernels,
+                                                 .pool = *pool_,
+                                                 .kv = *kv_,
+                                                 .scratch = scratch_memory,
+                                                 .batch_positions = options_.batch_positions,
+                                                 .logits_rows = options_.logits_rows}));
     return {};
   }
 
@@ -173,18 +177,18 @@ class TestEngine {
       if (n <= 0) break;
       written += static_cast<size_t>(n);
     }
-    struct stat facts {};
+    struct stat facts{};
     const bool ok = ::fstat(fd, &facts) == 0 && written == model_.file.size();
     ::close(fd);
     if (!ok) return Status::error(Code::kIo, "the temporary file could not be written");
     HYPURA_TRY_ASSIGN(nvme_io::ModelFile file,
-                      nvme_io::ModelFile::open(path_,
-                                               {.size_bytes = static_cast<uint64_t>(facts.st_size),
-                                                .mtime_ns = facts.st_mtim.tv_sec * 1'000'000'000 +
-                                                            facts.st_mtim.tv_nsec,
-                                                .inode = facts.st_ino,
-                                                .device = facts.st_dev},
-                                               true));
+                      nvme_io::ModelFile::open(
+                          path_,
+                          {.size_bytes = static_cast<uint64_t>(facts.st_size),
+                           .mtime_ns = facts.st_mtim.tv_sec * 1'000'000'000 + facts.st_mtim.tv_nsec,
+                           .inode = facts.st_ino,
+                           .device = facts.st_dev},
+                          true));
     files_.push_back(std::move(file));
     return {};
   }
@@ -204,8 +208,12 @@ class TestEngine {
       const BlockId id{i};
       const uint64_t bytes = slot_bytes(id);
       switch (table_[id].kind) {
-        case scheduler::BlockKind::kTrunk: sizes.trunk_bytes += bytes; break;
-        case scheduler::BlockKind::kBand: band_max = std::max(band_max, bytes); break;
+        case scheduler::BlockKind::kTrunk:
+          sizes.trunk_bytes += bytes;
+          break;
+        case scheduler::BlockKind::kBand:
+          band_max = std::max(band_max, bytes);
+          break;
         case scheduler::BlockKind::kRowBand:
           sizes.row_slot_bytes = std::max(sizes.row_slot_bytes, bytes);
           break;

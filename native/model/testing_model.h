@@ -32,11 +32,11 @@ using kernels::QuantType;
 // Roles that a family has beside the necessary ones.
 struct TinyShape {
   ModelSpec spec{};
-  std::vector<TensorRole> optional;                   // biases, post-norms, selection bias, shared router
+  std::vector<TensorRole> optional;  // biases, post-norms, selection bias, shared router
   std::function<QuantType(TensorRole, uint32_t expert)> type;  // of 2-D weights; F32 where empty
   bool fused_gate_up = false;
-  uint32_t rows_per_band = 64;                        // a multiple of 32
-  uint32_t alignment_bytes = 32;                      // of tensors in the file
+  uint32_t rows_per_band = 64;    // a multiple of 32
+  uint32_t alignment_bytes = 32;  // of tensors in the file
 };
 
 // Small, but with an odd vocabulary, several bands per matrix and two query heads per key head.
@@ -75,7 +75,8 @@ class TinyModel {
  public:
   TinyModel(TinyShape shape, uint64_t seed) : shape_(std::move(shape)), random_(seed) {
     const ModelSpec& s = shape_.spec;
-    for (uint32_t i = 0; i < s.n_rot / 2; ++i) inv_freq.push_back(std::pow(10000.0, -2.0 * i / s.n_rot));
+    for (uint32_t i = 0; i < s.n_rot / 2; ++i)
+      inv_freq.push_back(std::pow(10000.0, -2.0 * i / s.n_rot));
     vectors();
     row_bands();
     if (s.n_expert > 0)
@@ -125,7 +126,8 @@ class TinyModel {
   double normal() { return std::normal_distribution<double>()(random_); }
   static uint16_t half_bits(double x) {  // normal range only, towards zero
     const auto bits = std::bit_cast<uint32_t>(static_cast<float>(x));
-    return static_cast<uint16_t>((bits >> 16 & 0x8000u) | ((bits & 0x7fffffffu) - 0x38000000u) >> 13);
+    return static_cast<uint16_t>((bits >> 16 & 0x8000u) |
+                                 ((bits & 0x7fffffffu) - 0x38000000u) >> 13);
   }
   void put_half(std::byte* at, double x) {
     const uint16_t bits = half_bits(x);
@@ -133,8 +135,8 @@ class TinyModel {
   }
 
   // n_rows x n_cols weights of about the given standard deviation.
-  std::vector<std::byte> random_bytes(QuantType type, uint64_t n_rows, uint32_t n_cols, double deviation,
-                                      double mean) {
+  std::vector<std::byte> random_bytes(QuantType type, uint64_t n_rows, uint32_t n_cols,
+                                      double deviation, double mean) {
     const kernels::QuantTypeInfo& info = *kernels::find_quant_type(static_cast<uint32_t>(type));
     std::vector<std::byte> bytes(n_rows * row_bytes(info, n_cols));
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random_());
@@ -151,8 +153,12 @@ class TinyModel {
           put_half(block, std::copysign(std::max(std::abs(x), 6.2e-5), x));
           break;
         }
-        case QuantType::kQ4_0: put_half(block, deviation / 4.6); break;
-        case QuantType::kQ8_0: put_half(block, deviation / 74); break;
+        case QuantType::kQ4_0:
+          put_half(block, deviation / 4.6);
+          break;
+        case QuantType::kQ8_0:
+          put_half(block, deviation / 74);
+          break;
         case QuantType::kQ4_K:
         case QuantType::kQ5_K: {
           const double levels = type == QuantType::kQ4_K ? 15 : 31;
@@ -160,8 +166,11 @@ class TinyModel {
           put_half(block + 2, deviation / 28);
           break;
         }
-        case QuantType::kQ6_K: put_half(block + 208, std::max(deviation / 1400, 6.2e-5)); break;
-        default: CHECK(false);
+        case QuantType::kQ6_K:
+          put_half(block + 208, std::max(deviation / 1400, 6.2e-5));
+          break;
+        default:
+          CHECK(false);
       }
     }
     return bytes;
@@ -204,8 +213,8 @@ class TinyModel {
   }
 
   // A tensor of the trunk: one block.
-  void trunk(TensorRole role, uint16_t layer, QuantType type, uint32_t n_rows, uint32_t n_cols, double deviation,
-             double mean) {
+  void trunk(TensorRole role, uint16_t layer, QuantType type, uint32_t n_rows, uint32_t n_cols,
+             double deviation, double mean) {
     const std::vector<std::byte> bytes = random_bytes(type, n_rows, n_cols, deviation, mean);
     remember(role, layer, 0, type, bytes, n_rows, n_cols);
     const uint32_t block = add_block(scheduler::BlockKind::kTrunk, layer, 0, 1, 0, 0);
@@ -223,7 +232,8 @@ class TinyModel {
   void matrix(TensorRole role, uint16_t layer, uint32_t n_rows, uint32_t n_cols, double deviation,
               scheduler::BlockKind kind, uint32_t rows_per_band) {
     const QuantType type = type_of(role);
-    const uint64_t bytes_per_row = row_bytes(*kernels::find_quant_type(static_cast<uint32_t>(type)), n_cols);
+    const uint64_t bytes_per_row =
+        row_bytes(*kernels::find_quant_type(static_cast<uint32_t>(type)), n_cols);
     const std::vector<std::byte> bytes = random_bytes(type, n_rows, n_cols, deviation, 0);
     remember(role, layer, 0, type, bytes, n_rows, n_cols);
     const auto first = static_cast<uint32_t>(blocks.size());
@@ -254,7 +264,8 @@ class TinyModel {
         norm(TensorRole::kQueryNorm, layer, s.head_dim_k * (row ? s.n_head : 1));
         norm(TensorRole::kKeyNorm, layer, s.head_dim_k * (row ? s.n_head_kv : 1));
       }
-      if (wants(TensorRole::kAttentionPostNorm)) norm(TensorRole::kAttentionPostNorm, layer, s.n_embd);
+      if (wants(TensorRole::kAttentionPostNorm))
+        norm(TensorRole::kAttentionPostNorm, layer, s.n_embd);
       norm(TensorRole::kFfnNorm, layer, s.n_embd);
       if (wants(TensorRole::kFfnPostNorm)) norm(TensorRole::kFfnPostNorm, layer, s.n_embd);
       if (s.n_expert == 0 || layer < s.n_layer_dense_lead) {
@@ -263,10 +274,12 @@ class TinyModel {
         bias(TensorRole::kFfnDownBias, layer, s.n_embd);
         continue;
       }
-      trunk(TensorRole::kRouter, layer, type_of(TensorRole::kRouter), s.n_expert, s.n_embd, 0.15, 0);
+      trunk(TensorRole::kRouter, layer, type_of(TensorRole::kRouter), s.n_expert, s.n_embd, 0.15,
+            0);
       bias(TensorRole::kRouterSelectionBias, layer, s.n_expert);
       if (wants(TensorRole::kSharedRouter))
-        trunk(TensorRole::kSharedRouter, layer, type_of(TensorRole::kSharedRouter), 1, s.n_embd, 0.1, 0);
+        trunk(TensorRole::kSharedRouter, layer, type_of(TensorRole::kSharedRouter), 1, s.n_embd,
+              0.1, 0);
     }
     norm(TensorRole::kOutputNorm, kNoLayer, s.n_embd);
     bias(TensorRole::kOutputBias, kNoLayer, s.n_vocab);
@@ -302,10 +315,15 @@ class TinyModel {
     const ModelSpec& s = shape_.spec;
     const auto first = static_cast<uint32_t>(blocks.size());
     const uint32_t n_gate = s.n_ff_expert * (shape_.fused_gate_up ? 2 : 1);
-    std::vector<TensorRole> roles{TensorRole::kExpertGate, TensorRole::kExpertUp, TensorRole::kExpertDown};
+    std::vector<TensorRole> roles{TensorRole::kExpertGate, TensorRole::kExpertUp,
+                                  TensorRole::kExpertDown};
     if (shape_.fused_gate_up) roles = {TensorRole::kExpertGateUp, TensorRole::kExpertDown};
-    const auto rows = [&](TensorRole role) { return role == TensorRole::kExpertDown ? s.n_embd : n_gate; };
-    const auto cols = [&](TensorRole role) { return role == TensorRole::kExpertDown ? s.n_ff_expert : s.n_embd; };
+    const auto rows = [&](TensorRole role) {
+      return role == TensorRole::kExpertDown ? s.n_embd : n_gate;
+    };
+    const auto cols = [&](TensorRole role) {
+      return role == TensorRole::kExpertDown ? s.n_ff_expert : s.n_embd;
+    };
     for (uint32_t e = 0; e < s.n_expert; ++e) {
       add_block(scheduler::BlockKind::kExpert, layer, static_cast<uint16_t>(e),
                 static_cast<uint8_t>(roles.size()), 0, 0);
@@ -318,8 +336,8 @@ class TinyModel {
       }
     }
     for (const TensorRole role : roles)
-      tensors.push_back({role, layer, static_cast<uint32_t>(type_of(role)), rows(role), cols(role), first,
-                         s.n_expert});
+      tensors.push_back({role, layer, static_cast<uint32_t>(type_of(role)), rows(role), cols(role),
+                         first, s.n_expert});
   }
 
   TinyShape shape_;

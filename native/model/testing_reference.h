@@ -23,10 +23,12 @@ class ReferenceDecoder {
     Vector x(table.begin() + token * s_.n_embd, table.begin() + (token + 1) * s_.n_embd);
     for (double& value : x) value *= s_.embedding_scale;
     for (uint16_t layer = 0; layer < s_.n_layer; ++layer) {
-      add(x, post(attention(norm(x, TensorRole::kAttentionNorm, layer), layer), TensorRole::kAttentionPostNorm, layer));
+      add(x, post(attention(norm(x, TensorRole::kAttentionNorm, layer), layer),
+                  TensorRole::kAttentionPostNorm, layer));
       const Vector normed = norm(x, TensorRole::kFfnNorm, layer);
       const bool dense = s_.n_expert == 0 || layer < s_.n_layer_dense_lead;
-      add(x, post(dense ? feed_forward(normed, layer) : mixture(normed, layer), TensorRole::kFfnPostNorm, layer));
+      add(x, post(dense ? feed_forward(normed, layer) : mixture(normed, layer),
+                  TensorRole::kFfnPostNorm, layer));
     }
     ++position_;
     Vector logits = biased(TensorRole::kOutput, TensorRole::kOutputBias, kNoLayer,
@@ -85,7 +87,8 @@ class ReferenceDecoder {
         double& a = heads[head + (neox ? i : 2 * i)];
         double& b = heads[head + (neox ? i + s_.n_rot / 2 : 2 * i + 1)];
         const double angle = position_ * m_.inv_freq[i];
-        const double c = s_.rope_magnitude * std::cos(angle), d = s_.rope_magnitude * std::sin(angle);
+        const double c = s_.rope_magnitude * std::cos(angle),
+                     d = s_.rope_magnitude * std::sin(angle);
         const double rotated_a = a * c - b * d;
         b = a * d + b * c;
         a = rotated_a;
@@ -109,9 +112,10 @@ class ReferenceDecoder {
       const uint32_t kv_head = h / (s_.n_head / s_.n_head_kv);
       Vector scores;
       for (const Vector& key : keys_[layer])
-        scores.push_back(s_.attention_scale * std::inner_product(key.begin() + kv_head * s_.head_dim_k,
-                                                                 key.begin() + (kv_head + 1) * s_.head_dim_k,
-                                                                 q.begin() + h * s_.head_dim_k, 0.0));
+        scores.push_back(s_.attention_scale *
+                         std::inner_product(key.begin() + kv_head * s_.head_dim_k,
+                                            key.begin() + (kv_head + 1) * s_.head_dim_k,
+                                            q.begin() + h * s_.head_dim_k, 0.0));
       softmax(scores);
       for (size_t p = 0; p < scores.size(); ++p)
         for (uint32_t d = 0; d < s_.head_dim_v; ++d)
@@ -123,7 +127,8 @@ class ReferenceDecoder {
   Vector gated(Vector gate, const Vector& up) const {
     for (size_t i = 0; i < gate.size(); ++i) {
       const double g = gate[i];
-      const double gelu = 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (g + 0.044715 * g * g * g)));
+      const double gelu =
+          0.5 * g * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (g + 0.044715 * g * g * g)));
       gate[i] = (s_.activation == Activation::kSilu ? g * sigmoid(g) : gelu) * up[i];
     }
     return gate;
@@ -152,10 +157,12 @@ class ReferenceDecoder {
       for (double& value : p) value = sigmoid(value);
     Vector key = p;
     if (m_.has(TensorRole::kRouterSelectionBias, layer))
-      for (size_t e = 0; e < key.size(); ++e) key[e] += m_.value_of(TensorRole::kRouterSelectionBias, layer)[e];
+      for (size_t e = 0; e < key.size(); ++e)
+        key[e] += m_.value_of(TensorRole::kRouterSelectionBias, layer)[e];
     std::vector<uint32_t> order(p.size());
     std::iota(order.begin(), order.end(), 0u);
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return key[a] > key[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return key[a] > key[b]; });
     order.resize(s_.n_expert_used);
     Vector weights;
     for (const uint32_t e : order) weights.push_back(p[e]);
@@ -167,7 +174,8 @@ class ReferenceDecoder {
     Vector y(x.size(), 0.0);
     for (uint32_t rank = 0; rank < s_.n_expert_used; ++rank) {
       const Vector row = expert(x, layer, order[rank]);
-      for (size_t i = 0; i < y.size(); ++i) y[i] += weights[rank] * s_.expert_weights_scale * row[i];
+      for (size_t i = 0; i < y.size(); ++i)
+        y[i] += weights[rank] * s_.expert_weights_scale * row[i];
     }
     if (s_.n_ff_shared == 0) return y;
     const Vector shared = product(m_.value_of(TensorRole::kSharedDown, layer),

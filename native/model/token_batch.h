@@ -23,7 +23,8 @@ struct TokenEntry {
 // Receives rows of logits, in the order of the entries that want them, at most `logits_rows` rows at a time.
 //   first_row: counts the entries that want logits, from 0      logits (n_rows, n_vocab), valid during the call only
 // An error ends the sweep with that error. Called on the thread that sweeps; must not allocate under a HotPathGuard.
-using LogitsSink = Status (*)(void* context, uint32_t first_row, uint32_t n_rows, const float* logits);
+using LogitsSink = Status (*)(void* context, uint32_t first_row, uint32_t n_rows,
+                              const float* logits);
 
 // Experience for the planner, one call per entry or layer, on the thread that sweeps; must not allocate.
 class SweepObserver {
@@ -40,7 +41,7 @@ struct TokenBatch {
   std::span<const TokenEntry> entries;  // 1 .. batch_positions
   LogitsSink on_logits = nullptr;       // may be null when no entry wants logits
   void* logits_context = nullptr;
-  SweepObserver* observer = nullptr;    // may be null
+  SweepObserver* observer = nullptr;             // may be null
   const std::atomic<bool>* cancelled = nullptr;  // may be null; tested at each layer
 };
 

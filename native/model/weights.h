@@ -75,10 +75,10 @@ struct ExpertMatrix {
 struct MoeWeights {
   TrunkMatrix router;
   const float* selection_bias = nullptr;
-  TrunkMatrix shared_router;  // may be missing: the shared expert then counts in full
-  uint32_t first_block = 0;   // expert e is block first_block + e
-  bool fused_gate_up = false; // two extents instead of three
-  FormSet input_forms = 0;    // of all gates and ups
+  TrunkMatrix shared_router;   // may be missing: the shared expert then counts in full
+  uint32_t first_block = 0;    // expert e is block first_block + e
+  bool fused_gate_up = false;  // two extents instead of three
+  FormSet input_forms = 0;     // of all gates and ups
   std::vector<std::array<ExpertMatrix, 3>> experts;  // gate, up, down
 };
 
@@ -86,8 +86,8 @@ struct LayerWeights {
   AttentionWeights attention;
   const float* ffn_norm = nullptr;
   const float* ffn_post_norm = nullptr;
-  FfnWeights ffn;   // of a dense layer, or of the shared expert of a mixture layer
-  MoeWeights moe;   // without experts in a dense layer
+  FfnWeights ffn;  // of a dense layer, or of the shared expert of a mixture layer
+  MoeWeights moe;  // without experts in a dense layer
 
   bool is_mixture() const { return !moe.experts.empty(); }
 };

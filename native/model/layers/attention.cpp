@@ -22,8 +22,7 @@ void finish_heads(const Sweep& sweep, float* heads, uint32_t n_heads, const floa
 }
 
 // Finishes q, k and v of one entry and writes k and v to the cache.
-void finish_entry(const Sweep& sweep, const AttentionWeights& weights, uint16_t layer,
-                  uint32_t i) {
+void finish_entry(const Sweep& sweep, const AttentionWeights& weights, uint16_t layer, uint32_t i) {
   const ModelSpec& spec = sweep.spec;
   const Scratch& s = sweep.scratch;
   const TokenEntry& entry = sweep.entries()[i];
@@ -52,11 +51,10 @@ void attend_group(const Sweep& sweep, uint16_t layer, uint32_t i, uint32_t kv_he
   const TokenEntry& entry = sweep.entries()[i];
   const uint32_t n_group = spec.n_head / spec.n_head_kv;
   const uint64_t head = uint64_t{i} * spec.n_head + uint64_t{kv_head} * n_group;
-  sweep.kernels.attention(sweep.scratch.q + head * spec.head_dim_k, n_group, spec.head_dim_k,
-                          sweep.kv.view(entry.sequence, layer, kv_head), entry.position + 1,
-                          spec.attention_scale,
-                          sweep.scratch.attention_out + head * spec.head_dim_v, spec.head_dim_v,
-                          scratch);
+  sweep.kernels.attention(
+      sweep.scratch.q + head * spec.head_dim_k, n_group, spec.head_dim_k,
+      sweep.kv.view(entry.sequence, layer, kv_head), entry.position + 1, spec.attention_scale,
+      sweep.scratch.attention_out + head * spec.head_dim_v, spec.head_dim_v, scratch);
 }
 
 }  // namespace
@@ -66,8 +64,7 @@ Status attend(const Sweep& sweep, const AttentionWeights& weights, uint16_t laye
   const Scratch& s = sweep.scratch;
   const uint32_t n = sweep.n_entries();
 
-  const FormSet forms =
-      weights.query.forms() | weights.key.forms() | weights.value.forms();
+  const FormSet forms = weights.query.forms() | weights.key.forms() | weights.value.forms();
   HYPURA_TRY(
       quantize_normed(sweep, nullptr, n, weights.norm, forms, layer, "the input of attention"));
   const Projection qkv[] = {{&weights.query, s.q}, {&weights.key, s.k}, {&weights.value, s.v}};

@@ -24,8 +24,8 @@ void add_biases(const Sweep& sweep, const FfnWeights& weights) {
 Status activate(const Sweep& sweep, uint32_t n_rows, uint32_t n_cols, FormSet forms,
                 uint16_t layer) {
   const Scratch& s = sweep.scratch;
-  const auto multiply_gate = sweep.spec.activation == Activation::kSilu ? sweep.kernels.silu_mul
-                                                                        : sweep.kernels.gelu_mul;
+  const auto multiply_gate =
+      sweep.spec.activation == Activation::kSilu ? sweep.kernels.silu_mul : sweep.kernels.gelu_mul;
   std::atomic<bool> finite{true};
   sweep.pool.for_each(n_rows, 1, [&](uint32_t begin, uint32_t end, uint32_t) {
     for (uint32_t i = begin; i < end; ++i) {

@@ -76,8 +76,7 @@ Status request_union(const Sweep& sweep, const MoeWeights& weights, uint16_t lay
     s.expert_union[n] = static_cast<uint16_t>(e);
     s.blocks[n++] = BlockId{weights.first_block + e};
   }
-  if (sweep.batch.observer != nullptr)
-    sweep.batch.observer->on_union(layer, {s.expert_union, n});
+  if (sweep.batch.observer != nullptr) sweep.batch.observer->on_union(layer, {s.expert_union, n});
   return sweep.cache.request({s.blocks, n});
 }
 
@@ -189,8 +188,7 @@ Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uin
   HYPURA_TRY(request_union(sweep, moe, layer));
   HYPURA_TRY(begin_results(sweep, weights, layer));
   while (true) {
-    HYPURA_TRY_ASSIGN(const std::optional<scheduler::BlockLease> lease,
-                      sweep.cache.next_expert());
+    HYPURA_TRY_ASSIGN(const std::optional<scheduler::BlockLease> lease, sweep.cache.next_expert());
     if (!lease) break;
     HYPURA_TRY(compute_expert(sweep, moe, layer, *lease));
   }

@@ -20,7 +20,8 @@ struct Choice {
   std::vector<float> weights;
 };
 
-ModelSpec router_spec(uint32_t n, uint32_t n_used, Gating gating, bool normalised, float scale = 1) {
+ModelSpec router_spec(uint32_t n, uint32_t n_used, Gating gating, bool normalised,
+                      float scale = 1) {
   ModelSpec spec{};
   spec.n_expert = n;
   spec.n_expert_used = n_used;
@@ -62,7 +63,8 @@ Choice expected(const ModelSpec& spec, const std::vector<float>& logits, const f
   for (const uint16_t e : order) weights.push_back(p[e]);
   if (spec.gating == Gating::kSoftmaxAfterTopK) softmax(weights);
   if (spec.gating_normalised) {
-    const double sum = std::max(std::accumulate(weights.begin(), weights.end(), 0.0), 6.103515625e-5);
+    const double sum =
+        std::max(std::accumulate(weights.begin(), weights.end(), 0.0), 6.103515625e-5);
     for (double& weight : weights) weight /= sum;
   }
   Choice choice{.ok = true, .experts = order, .weights = {}};
@@ -98,8 +100,7 @@ TEST(router_breaks_ties_by_the_lower_index) {
 }
 
 TEST(router_keeps_vanishing_sigmoids_from_dividing_by_zero) {
-  const Choice choice =
-      choose(router_spec(4, 2, Gating::kSigmoid, true), {-200, -200, -200, -200});
+  const Choice choice = choose(router_spec(4, 2, Gating::kSigmoid, true), {-200, -200, -200, -200});
   ASSERT(choice.ok);
   EXPECT(std::isfinite(choice.weights[0]) && choice.weights[0] < 1e-3f);
 }
