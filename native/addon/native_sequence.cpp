@@ -141,14 +141,14 @@ Napi::Value NativeSequence::start(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
+// Draining never fails for being late: after closing there is nothing any more, and state() says why.
 Napi::Value NativeSequence::drain_tokens(const Napi::CallbackInfo& info) {
-  runtime::Sequence& sequence = open_sequence(info.Env());
   const std::span<uint32_t> into = need_u32s(info[0], "into");
   constexpr size_t kWords = sizeof(runtime::TokenRecord) / sizeof(uint32_t);
   std::array<runtime::TokenRecord, 64> piece;
   size_t count = 0;
   for (size_t room = into.size() / kWords; room > 0;) {
-    const uint32_t got = sequence.drain_tokens(std::span(piece).first(std::min(room, piece.size())));
+    const uint32_t got = sequence_->drain_tokens(std::span(piece).first(std::min(room, piece.size())));
     if (got == 0) break;
     std::memcpy(into.data() + count * kWords, piece.data(), got * sizeof(runtime::TokenRecord));
     count += got;
@@ -158,11 +158,10 @@ Napi::Value NativeSequence::drain_tokens(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSequence::drain_logits(const Napi::CallbackInfo& info) {
-  runtime::Sequence& sequence = open_sequence(info.Env());
   const std::span<float> into = need_elements<float>(info[0], "into", napi_float32_array, "Float32Array");
-  if (into.size() < sequence.n_vocab())
-    refuse(info.Env(), text("into has ", into.size(), " places, a row of logits has ", sequence.n_vocab()));
-  return Napi::Number::New(info.Env(), sequence.drain_logits(into));
+  if (into.size() < sequence_->n_vocab())
+    refuse(info.Env(), text("into has ", into.size(), " places, a row of logits has ", sequence_->n_vocab()));
+  return Napi::Number::New(info.Env(), sequence_->drain_logits(into));
 }
 
 Napi::Value NativeSequence::state(const Napi::CallbackInfo& info) {
