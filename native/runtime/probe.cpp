@@ -36,7 +36,7 @@ std::optional<int64_t> number_in(std::string_view text) {
 
 uint32_t cores_of(std::optional<int64_t> quota, std::optional<int64_t> period) {
   if (!quota || !period || *quota <= 0 || *period <= 0) return 0;
-  return static_cast<uint32_t>(std::clamp<int64_t>((*quota + *period - 1) / *period, 1, kThreadsMax));
+  return static_cast<uint32_t>(std::clamp<int64_t>(*quota / *period + (*quota % *period != 0), 1, kThreadsMax));
 }
 
 uint32_t cores_by_affinity() {
