@@ -38,6 +38,12 @@ std::string errno_name(int errno_value) {
   }
 }
 
+std::string after_retries(uint32_t retries) {
+  if (retries == 0) return "";
+  if (retries == 1) return ", also after a retry";
+  return ", also after " + (retries == 3 ? "three" : std::to_string(retries)) + " retries";
+}
+
 }  // namespace
 
 IoThread::IoThread(const BlockHulls& hulls, std::vector<IoFile> files,
@@ -103,8 +109,7 @@ Status IoThread::status_of(const FetchOutcome& outcome) const {
     message += " are missing: the file ends before them. It was changed or cut while it was open; "
                "load it again.";
   else if (outcome.code == Code::kIo)
-    message += std::string(" could not be read, also after ") +
-               (means_not_now(outcome.errno_value) ? "a second of" : "three") + " retries (" +
+    message += " could not be read" + after_retries(outcome.retries) + " (" +
                errno_name(outcome.errno_value) + "). Check the drive: hypura doctor.";
   else
     message += " were counted wrongly, which is a bug in hypura.";
@@ -316,16 +321,32 @@ void IoThread::busy(Flight& flight, int errno_value, Clock::time_point now) {
 }
 
 void IoThread::retry(Flight& flight, Code code, int errno_value, Clock::time_point now) {
-  if (flight.retries == kReadRetriesMax) return fail(flight, code, errno_value, now);
+  if (flight.retries == kReadRetriesMax || drive_gone(now))
+    return fail(flight, code, errno_value, now);
   park(flight, now + kRetryDelays[flight.retries]);
   ++flight.retries;
   ++queue_[flight.fetch].retries;
   counters_.retries.fetch_add(1, std::memory_order_relaxed);
 }
 
+bool IoThread::drive_gone(Clock::time_point now) const {
+  const Clock::time_point oldest = failures_[failures_at_];
+  return oldest != Clock::time_point{} && now - oldest < kGoneWindow;
+}
+
+// When the drive is gone, reads that wait for a retry try their last time now.
+void IoThread::count_failure(Clock::time_point now) {
+  failures_[failures_at_] = now;
+  failures_at_ = (failures_at_ + 1) % kGoneFailures;
+  if (!drive_gone(now)) return;
+  for (Flight& flight : flights_)
+    if (flight.state == FlightState::kWaiting && flight.retries > 0) flight.due = now;
+}
+
 // The waiters learn of the first failure at once; the memory is theirs when the last read came back.
 void IoThread::fail(Flight& flight, Code code, int errno_value, Clock::time_point now) {
   Fetch& fetch = queue_[flight.fetch];
+  if (code == Code::kIo) count_failure(now);
   if (!fetch.cut && !fetch.abandoned.load(std::memory_order_relaxed)) {
     fetch.failed = true;
     fetch.outcome = {.code = code,
@@ -333,7 +354,7 @@ void IoThread::fail(Flight& flight, Code code, int errno_value, Clock::time_poin
                      .file = flight.file,
                      .offset_bytes = flight.offset_bytes + flight.done_bytes,
                      .bytes = flight.need_bytes - flight.done_bytes,
-                     .retries = fetch.retries,
+                     .retries = std::max(flight.retries, flight.busy_retries),
                      .nanoseconds = static_cast<uint64_t>((now - fetch.claimed_at).count())};
     push(flight.fetch, Completed::kFailed);
   }

@@ -10,7 +10,8 @@
 //   kReturned                   it was abandoned
 // Short reads go on where they ended, realigned. Zero bytes before the extent's end, or an end that does not move, is the
 // end of the file: kModelChanged. Errors are retried after 1, 10 and 100 ms beside the other reads, then kIo. EINTR, EAGAIN
-// and ENOMEM only mean "not now" and are retried kBusyRetriesMax times.
+// and ENOMEM only mean "not now" and are retried kBusyRetriesMax times. After kGoneFailures such ends within kGoneWindow the
+// drive counts as gone, and errors are not retried until it has been quiet for that long.
 // Threads: constructed, queried and destroyed by the loop's thread; the private half runs in the I/O thread.
 // Allocates: in the constructor.
 #pragma once
@@ -35,6 +36,8 @@ namespace hypura::scheduler {
 inline constexpr uint32_t kWarmReadsMax = 2;
 // Not-now answers of the system, 1 to 16 ms apart: about one second until they count as an error.
 inline constexpr uint32_t kBusyRetriesMax = 64;
+inline constexpr uint32_t kGoneFailures = 8;
+inline constexpr std::chrono::seconds kGoneWindow{1};
 
 struct IoFile {
   int fd = -1;
@@ -119,6 +122,8 @@ class IoThread {
   void moved(Flight& flight, uint32_t bytes, Clock::time_point now);
   void busy(Flight& flight, int errno_value, Clock::time_point now);
   void retry(Flight& flight, Code code, int errno_value, Clock::time_point now);
+  bool drive_gone(Clock::time_point now) const;
+  void count_failure(Clock::time_point now);
   void fail(Flight& flight, Code code, int errno_value, Clock::time_point now);
   void park(Flight& flight, Clock::time_point due);
   void land(Flight& flight, Clock::time_point now);
@@ -147,6 +152,8 @@ class IoThread {
   std::array<uint32_t, kReadClasses> flying_by_class_{};
   uint32_t flying_ = 0;
   uint32_t waiting_ = 0;
+  std::array<Clock::time_point, kGoneFailures> failures_{};  // the latest, circular
+  uint32_t failures_at_ = 0;                                 // the oldest of them
   bool pushed_ = false;
 
   std::thread thread_;  // last: it sees everything above

@@ -212,6 +212,17 @@ TEST(io_thread_tells_a_cut_file_from_a_bad_drive) {
   EXPECT_EQ(bench.errors.size(), 1u);
 }
 
+TEST(io_thread_gives_up_a_drive_that_is_gone) {
+  Bench bench({.trunks = 0, .bands = 60, .row_bands = 0}, 5);
+  bench.drive.change([](DriveFaults& f) { f.error_always = true; });
+  for (BlockId band : bench.model.bands) bench.order(band);
+  bench.io->kick();
+  ASSERT(bench.collect(60));
+  EXPECT_EQ(bench.errors.size(), 60u);
+  // Only the first ones were retried: as many as fit beside each other, instead of three times sixty.
+  EXPECT(bench.retries < 100);
+}
+
 TEST(io_thread_drops_what_has_not_begun_and_returns_what_has) {
   Bench bench({.trunks = 0, .bands = 10, .row_bands = 0}, 11);
   bench.drive.change([](DriveFaults& f) { f.stalled = true; });
