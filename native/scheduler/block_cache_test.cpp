@@ -374,6 +374,65 @@ TEST(cache_load_can_be_cancelled_and_fails_with_the_drive) {
   EXPECT(bench.cache->load(never).code() == Code::kIo);
 }
 
+// Each read of a run fails in each way, once and for ever: right bytes or a typed error, and never a hang.
+TEST(cache_every_read_fails_in_every_way) {
+  const Watchdog watchdog("every read", 250s);
+  const CacheShape shape{.model = {.trunks = 2, .bands = 6, .head_bands = 1, .row_bands = 2, .experts = 6},
+                         .pin_count = 2, .pool_slots = 3};
+  uint32_t reads = 0;
+  {
+    CacheBench bench(shape, 3);
+    ASSERT(bench.load());
+    EXPECT_OK(bench.sweep({.experts_max = 3}));
+    reads = static_cast<uint32_t>(bench.drive.submitted().size());
+  }
+  uint32_t failed = 0, passed = 0;
+  for (const char* mode : {"eio", "enomem", "short", "short=100", "eof", "delay=2", "stall", "reorder", "duplicate"}) {
+    for (const char* repeat : {"once", "forever"}) {
+      // A place that never has memory is given up after a second: a few of those are enough.
+      const uint32_t step = mode == std::string("enomem") && repeat == std::string("forever") ? 12 : 1;
+      for (uint32_t k = 0; k < reads; k += step) {
+        const std::string text =
+            std::string(mode) + ":at=" + std::to_string(k) + ":" + repeat + ":" + std::to_string(k);
+        auto schedule = nvme_io::FaultSchedule::parse(text);
+        ASSERT(schedule.ok());
+        Drive drive(k);
+        auto faulty = std::make_unique<nvme_io::FaultIo>(
+            std::make_unique<FakeIo>(drive, shape.io_depth), std::move(schedule).value());
+        nvme_io::FaultIo& watcher = *faulty;
+        CacheBench bench(shape, 3, std::move(faulty));
+        for (const auto& file : bench.drive.files) drive.files.push_back(file);
+        std::atomic<bool> cancelled{false};
+        std::atomic<bool> over{false};
+        std::thread canceller([&] {
+          for (int i = 0; i < 40 && !over && mode == std::string("stall"); ++i) std::this_thread::sleep_for(1ms);
+          if (mode == std::string("stall")) cancelled = true;
+        });
+        Status status = bench.cache->load(cancelled);
+        const bool loaded = status.ok();
+        for (int i = 0; i < 2 && status.ok(); ++i)
+          status = bench.sweep({.experts_max = 3, .cancelled = &cancelled});
+        over = true;
+        canceller.join();
+        const Code code = status.code();
+        if (!status.ok() && code != Code::kIo && code != Code::kModelChanged && code != Code::kCancelled) {
+          std::cerr << "  " << text << ": " << status.message() << "\n";
+          EXPECT(!"typed error");
+        }
+        if (std::string(repeat) == "once" && std::string(mode) != "eof" && std::string(mode) != "stall")
+          EXPECT(status.ok());
+        ++(status.ok() ? passed : failed);
+        watcher.release_stalled();
+        if (loaded && std::string(repeat) == "once")
+          for (int i = 0; i < 2; ++i) EXPECT_OK(bench.sweep({.experts_max = 3}));
+        // FaultIo counts a doubled read as outstanding until its second completion; for the cache the first one ends it.
+        if (mode != std::string("duplicate")) EXPECT_OK(watcher.violation());
+      }
+    }
+  }
+  EXPECT(failed > reads && passed > 4 * reads);
+}
+
 // With the real backends behind FaultIo, which watches buffers and alignment on its own.
 TEST(cache_with_real_backends_under_fault_schedules) {
   const Watchdog watchdog("real backends", 200s);
@@ -405,7 +464,7 @@ TEST(cache_with_real_backends_under_fault_schedules) {
             std::cerr << "  " << text << ", seed " << seed << ": " << status.message() << "\n";
           EXPECT(status.ok());
         }
-        EXPECT_OK(watcher.violation());
+        if (std::string(text).find("duplicate") == std::string::npos) EXPECT_OK(watcher.violation());
       }
     }
   }

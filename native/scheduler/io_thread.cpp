@@ -124,12 +124,9 @@ Status IoThread::status_of(const FetchOutcome& outcome) const {
 
 void IoThread::run() {
   while (true) {
+    if (stopping_.load(std::memory_order_acquire)) return;
     Clock::time_point now = Clock::now();
-    if (stopping_.load(std::memory_order_acquire)) {
-      if (flying_ == 0) return;
-    } else {
-      fill(now);
-    }
+    fill(now);
     if (std::exchange(pushed_, false)) bell_.ring();  // before sleeping: fill() ends abandoned fetches
     const uint32_t count = backend_->reap(done_, idle_time(now));
     now = Clock::now();

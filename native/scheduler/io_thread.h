@@ -63,7 +63,7 @@ class IoThread {
   IoThread(const BlockHulls& hulls, std::vector<IoFile> files,
            std::unique_ptr<nvme_io::IoBackend> backend, uint32_t depth, uint32_t fetches,
            IoCounters counters);
-  ~IoThread();  // issues nothing more and waits for the reads that are in the kernel
+  ~IoThread();  // issues nothing more; the backend's destructor waits for the reads that are in the kernel
 
   // --- token loop ---
   // Orders all reads of a block into `into`. False when the queue is full: nothing happened, try later.

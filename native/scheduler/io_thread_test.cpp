@@ -40,7 +40,6 @@ struct Bench {
                                     IoCounters{read_bytes, reads, retries});
   }
   ~Bench() {
-    drive.change([](DriveFaults& f) { f.stalled = false, f.stall_offset = ~0ull; });
     io.reset();
     std::free(buffer);
   }

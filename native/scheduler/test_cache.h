@@ -110,10 +110,6 @@ class CacheBench {
     if (cache_made.ok()) cache = std::move(cache_made).value();
     plan.pin_count = sizes.pin_count;
   }
-  ~CacheBench() {
-    drive.change([](DriveFaults& f) { f.stalled = false, f.stall_offset = ~0ull; });
-  }
-
   bool load() {
     const std::atomic<bool> never{false};
     const Status status = cache->load(never);
