@@ -51,7 +51,8 @@ describe('shipped models', () => {
   test.each(models)('%s', async (name) => {
     const path = join(checkoutRoot, 'models', name)
     expect(existsSync(path)).toBe(true)
-    await expectOneHash(path, 40)
+    // Some cross the border of KV pages and attention chunks at 256 positions.
+    await expectOneHash(path, /moe-q8_0|dense-q4_k_m/.test(name) ? 270 : 64)
   }, 300_000)
 })
 
@@ -61,7 +62,7 @@ describe('generated models of every tensor type', () => {
   test.each(types.flatMap((quant) => [['llama', quant] as const, ['qwen3moe', quant] as const]))('%s %s', async (arch, quant) => {
     const path = join(folder, `${arch}-${quant}.gguf`)
     await makeModel({ arch, quant, out: path, seed: 7, layers: 2, width: 256, heads: 4, kvHeads: 2, ff: 512, vocab: 512, context: 512, ...(arch === 'qwen3moe' ? { experts: 8, expertsUsed: 2, expertFf: 256 } : {}) })
-    await expectOneHash(path, 24)
+    await expectOneHash(path, 64)
     rmSync(path)
   }, 300_000)
 })

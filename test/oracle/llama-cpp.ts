@@ -39,11 +39,14 @@ export async function openOracle(): Promise<Llama> {
   return module.getLlama({ gpu: false, build: 'never', logLevel: 'error' })
 }
 
-/** Rows of logits, one per token of each window; a window begins with an empty cache. */
-export async function* oracleLogits(llama: Llama, modelPath: string, windows: readonly (readonly number[])[], nVocab: number): AsyncGenerator<Float32Array[]> {
+/**
+ * Rows of logits, one per token of each window; a window begins with an empty cache.
+ * @param batchSize positions per evaluation: llama.cpp's arithmetic depends on it, ours does not
+ */
+export async function* oracleLogits(llama: Llama, modelPath: string, windows: readonly (readonly number[])[], nVocab: number, batchSize?: number): AsyncGenerator<Float32Array[]> {
   const model = await llama.loadModel({ modelPath })
   const longest = Math.max(...windows.map((window) => window.length))
-  const context = await model.createContext({ contextSize: longest + 8, sequences: 1, batchSize: longest, threads: 2 })
+  const context = await model.createContext({ contextSize: longest + 8, sequences: 1, batchSize: batchSize ?? longest, threads: batchSize === 1 ? 1 : 2 })
   try {
     const sequence = context.getSequence()
     for (const window of windows) {
