@@ -20,6 +20,8 @@ import { toCodeText } from './unicode-classes.js'
 import { corruptVocabulary, type Vocabulary } from './vocabulary.js'
 import { characterBytes, escapeBlanks, utf8Length, writeUtf8 } from './utf8.js'
 
+const blank = 0x20
+
 /** Encodes one stretch of plain text; special tokens are the caller's business. */
 export interface TextEncoderCore {
   encode(text: string, out: NumberList): void
@@ -37,21 +39,16 @@ function buildTable({ texts, nVocab }: Vocabulary, alphabet: PreTokenizer['alpha
   let total = 0
   for (let id = 0; id < nVocab; id++) total += texts.bytes(id).length
   const arena = new Uint8Array(total)
-  const starts = new Uint32Array(nVocab)
-  const lengths = new Int32Array(nVocab).fill(-1)
+  const ranges = new Int32Array(2 * nVocab)
   let at = 0
   for (let id = 0; id < nVocab; id++) {
     const text = texts.bytes(id)
-    starts[id] = at
-    if (alphabet === 'bytes') {
-      lengths[id] = decodeByteAlphabet(text, arena, at)
-    } else {
-      arena.set(text, at)
-      lengths[id] = text.length
-    }
-    at += Math.max(0, lengths[id]!)
+    const length = decodePart(text, 0, text.length, arena, at, alphabet)
+    ranges[2 * id] = at
+    ranges[2 * id + 1] = length
+    at += Math.max(0, length)
   }
-  return new ByteTable(arena, starts, lengths)
+  return new ByteTable(arena, ranges)
 }
 
 function readMerges(
@@ -67,20 +64,17 @@ function readMerges(
   for (let rank = 0; rank < merges.length; rank++) {
     const text = merges.bytes(rank)
     // The parts are separated by the first blank that is not the first byte.
-    const cut = text.indexOf(0x20, 1)
+    let cut = 1
+    while (cut < text.length && text[cut] !== blank) cut++
     if (scratch.length < text.length) scratch = new Uint8Array(text.length * 2)
-    let leftLength = -1
-    let rightLength = -1
-    if (cut > 0) {
-      leftLength = decodePart(text.subarray(0, cut), scratch, 0, alphabet)
-      if (leftLength > 0) rightLength = decodePart(text.subarray(cut + 1), scratch, leftLength, alphabet)
-    }
+    const leftLength = cut < text.length ? decodePart(text, 0, cut, scratch, 0, alphabet) : -1
+    const rightLength = leftLength > 0 ? decodePart(text, cut + 1, text.length, scratch, leftLength, alphabet) : -1
     const end = leftLength + rightLength
     const left = rightLength > 0 ? table.find(scratch, 0, leftLength) : -1
     const right = left >= 0 ? table.find(scratch, leftLength, end) : -1
     const joined = right >= 0 ? table.find(scratch, 0, end) : -1
     if (joined < 0) {
-      const why = cut > 0 ? 'names a piece that is no token' : 'has no blank between its parts'
+      const why = cut < text.length ? 'names a piece that is no token' : 'has no blank between its parts'
       throw corruptVocabulary(metadata, 'T5', 'merges', `merge ${rank}, ${JSON.stringify(merges.text(rank).slice(0, 80))}, ${why}`)
     }
     if (typeable[joined]) pairs.add(rank, left, right, joined)
@@ -88,10 +82,12 @@ function readMerges(
   return pairs
 }
 
-function decodePart(part: Uint8Array, into: Uint8Array, at: number, alphabet: PreTokenizer['alphabet']): number {
-  if (alphabet === 'bytes') return decodeByteAlphabet(part, into, at)
-  into.set(part, at)
-  return part.length
+function decodePart(
+  text: Uint8Array, from: number, to: number, into: Uint8Array, at: number, alphabet: PreTokenizer['alphabet'],
+): number {
+  if (alphabet === 'bytes') return decodeByteAlphabet(text, from, to, into, at)
+  for (let i = from; i < to; i++) into[at++] = text[i]!
+  return to - from
 }
 
 class BpeEncoder implements TextEncoderCore {

@@ -11,19 +11,20 @@ const firstSubstitute = 0x100
 const byteOfPoint: Int16Array = buildByteOfPoint()
 
 /**
- * Decodes a token's text (UTF-8) into the bytes it stands for.
+ * Decodes text[from, to) of a token (UTF-8) into the bytes it stands for.
  *
- * @param into receives the bytes at `at`; never more than text.length
+ * @param into receives the bytes at `at`; never more than to - from
  * @returns their number, or -1 when the text is not wholly in the alphabet
  */
-export function decodeByteAlphabet(text: Uint8Array, into: Uint8Array, at: number): number {
+export function decodeByteAlphabet(text: Uint8Array, from: number, to: number, into: Uint8Array, at: number): number {
   const start = at
-  for (let i = 0; i < text.length; i++) {
+  for (let i = from; i < to; i++) {
     const lead = text[i]!
     let point = lead
     if (lead >= 0x80) {
-      const next = text[i + 1]
-      if (lead < 0xc2 || lead > 0xc5 || next === undefined || (next & 0xc0) !== 0x80) return -1
+      if (lead < 0xc2 || lead > 0xc5 || i + 1 >= to) return -1
+      const next = text[i + 1]!
+      if ((next & 0xc0) !== 0x80) return -1
       point = ((lead & 0x1f) << 6) | (next & 0x3f)
       i++
     }

@@ -7,22 +7,21 @@
  */
 export class ByteTable {
   readonly #arena: Uint8Array
-  /** Range of key i: starts[i] .. starts[i] + lengths[i]. Indexed by id. */
-  readonly #starts: Uint32Array
-  readonly #lengths: Int32Array
+  /** Start and length of the key of each id, side by side: one access to memory finds both. */
+  readonly #ranges: Int32Array
   readonly #slots: Int32Array
   readonly #mask: number
   #longest = 0
 
-  /** @param lengths -1 for ids without a key. At most 2^28 ids. */
-  constructor(arena: Uint8Array, starts: Uint32Array, lengths: Int32Array) {
+  /** @param ranges two numbers per id: start in the arena, and length; -1 for ids without a key. At most 2^28 ids. */
+  constructor(arena: Uint8Array, ranges: Int32Array) {
     this.#arena = arena
-    this.#starts = starts
-    this.#lengths = lengths
-    const capacity = 2 ** Math.ceil(Math.log2(Math.max(16, lengths.length * 2)))
+    this.#ranges = ranges
+    const count = ranges.length / 2
+    const capacity = 2 ** Math.ceil(Math.log2(Math.max(16, count * 2)))
     this.#slots = new Int32Array(capacity).fill(-1)
     this.#mask = capacity - 1
-    for (let id = 0; id < lengths.length; id++) this.#add(id)
+    for (let id = 0; id < count; id++) this.#add(id)
   }
 
   /** Bytes of the longest key. */
@@ -40,9 +39,9 @@ export class ByteTable {
   }
 
   #add(id: number): void {
-    const length = this.#lengths[id]!
+    const from = this.#ranges[2 * id]!
+    const length = this.#ranges[2 * id + 1]!
     if (length <= 0) return
-    const from = this.#starts[id]!
     const to = from + length
     this.#longest = Math.max(this.#longest, length)
     let slot = hash(this.#arena, from, to) & this.#mask
@@ -53,9 +52,9 @@ export class ByteTable {
   }
 
   #equals(id: number, bytes: Uint8Array, from: number, to: number): boolean {
-    if (this.#lengths[id] !== to - from) return false
+    if (this.#ranges[2 * id + 1] !== to - from) return false
     const arena = this.#arena
-    for (let i = from, j = this.#starts[id]!; i < to; i++, j++) if (bytes[i] !== arena[j]) return false
+    for (let i = from, j = this.#ranges[2 * id]!; i < to; i++, j++) if (bytes[i] !== arena[j]) return false
     return true
   }
 }

@@ -3,17 +3,14 @@
  * The first merge of a pair stays. Immutable once filled.
  */
 export class MergeTable {
-  readonly #left: Int32Array
-  readonly #right: Int32Array
-  readonly #joined: Int32Array
+  /** Left, right and joined token of each rank, side by side: one access to memory finds all three. */
+  readonly #merges: Int32Array
   readonly #slots: Int32Array
   readonly #mask: number
 
   /** @param count number of ranks, 0 .. 2^24 */
   constructor(count: number) {
-    this.#left = new Int32Array(count)
-    this.#right = new Int32Array(count)
-    this.#joined = new Int32Array(count)
+    this.#merges = new Int32Array(count * 3)
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(16, count * 2)))
     this.#slots = new Int32Array(capacity).fill(-1)
     this.#mask = capacity - 1
@@ -23,9 +20,9 @@ export class MergeTable {
     const slot = this.#slot(left, right)
     if (this.#slots[slot]! >= 0) return
     this.#slots[slot] = rank
-    this.#left[rank] = left
-    this.#right[rank] = right
-    this.#joined[rank] = joined
+    this.#merges[rank * 3] = left
+    this.#merges[rank * 3 + 1] = right
+    this.#merges[rank * 3 + 2] = joined
   }
 
   /** Rank of a pair of tokens, or -1. Negative "tokens" have no merges. */
@@ -35,7 +32,7 @@ export class MergeTable {
 
   /** The token that the merge of this rank makes. */
   joined(rank: number): number {
-    return this.#joined[rank]!
+    return this.#merges[rank * 3 + 2]!
   }
 
   #slot(left: number, right: number): number {
@@ -43,7 +40,7 @@ export class MergeTable {
     h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
     for (let slot = (h ^ (h >>> 13)) & this.#mask; ; slot = (slot + 1) & this.#mask) {
       const rank = this.#slots[slot]!
-      if (rank < 0 || (this.#left[rank] === left && this.#right[rank] === right)) return slot
+      if (rank < 0 || (this.#merges[rank * 3] === left && this.#merges[rank * 3 + 1] === right)) return slot
     }
   }
 }

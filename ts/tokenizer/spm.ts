@@ -25,18 +25,17 @@ function buildTable({ texts, nVocab, typeable }: Vocabulary): ByteTable {
   let total = 0
   for (let id = 0; id < nVocab; id++) total += texts.bytes(id).length
   const arena = new Uint8Array(total)
-  const starts = new Uint32Array(nVocab)
-  const lengths = new Int32Array(nVocab).fill(-1)
+  const ranges = new Int32Array(2 * nVocab).fill(-1)
   let at = 0
   for (let id = 0; id < nVocab; id++) {
     if (!typeable[id]) continue
     const text = texts.bytes(id)
     arena.set(text, at)
-    starts[id] = at
-    lengths[id] = text.length
+    ranges[2 * id] = at
+    ranges[2 * id + 1] = text.length
     at += text.length
   }
-  return new ByteTable(arena, starts, lengths)
+  return new ByteTable(arena, ranges)
 }
 
 /** Position of each token in the order of joining: equal scores have equal ranks. */

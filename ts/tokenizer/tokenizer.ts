@@ -231,7 +231,7 @@ class ModelTokenizer implements Tokenizer {
 /** A text outside the alphabet (an added token) stands for itself. */
 function decodeBytes(text: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(text.length)
-  const length = decodeByteAlphabet(text, bytes, 0)
+  const length = decodeByteAlphabet(text, 0, text.length, bytes, 0)
   return length < 0 ? text.slice() : bytes.subarray(0, length)
 }
 
