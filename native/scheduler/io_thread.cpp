@@ -286,7 +286,7 @@ void IoThread::arrived(const nvme_io::ReadDone& done, Clock::time_point now) {
   } else if (means_not_now(-done.result)) {
     busy(flight, -done.result, now);
   } else {
-    retry(flight, Code::kIo, -done.result, now);
+    retry(flight, -done.result, now);
   }
 }
 
@@ -294,17 +294,15 @@ void IoThread::arrived(const nvme_io::ReadDone& done, Clock::time_point now) {
 // the read goes on at 8,192, of which 1,808 bytes arrive a second time.
 void IoThread::moved(Flight& flight, uint32_t bytes, Clock::time_point now) {
   const uint32_t end_bytes = flight.begin_bytes + bytes;
-  const bool moved_on = end_bytes > flight.done_bytes;
+  flight.same_ends = end_bytes > flight.done_bytes ? 0 : flight.same_ends + 1;
   flight.done_bytes = std::max(flight.done_bytes, end_bytes);
   flight.begin_bytes = static_cast<uint32_t>(
       align_down(flight.done_bytes, hulls_.alignment_bytes(flight.file)));
   if (flight.done_bytes >= flight.need_bytes) {
     queue_[flight.fetch].counted_bytes += flight.need_bytes;
     land(flight, now);
-  } else if (bytes == 0) {
+  } else if (bytes == 0 || flight.same_ends == kSameEndMax) {
     fail(flight, Code::kModelChanged, 0, now);
-  } else if (!moved_on) {
-    retry(flight, Code::kModelChanged, 0, now);
   } else {
     park(flight, now);
   }
@@ -317,9 +315,9 @@ void IoThread::busy(Flight& flight, int errno_value, Clock::time_point now) {
   ++flight.busy_retries;
 }
 
-void IoThread::retry(Flight& flight, Code code, int errno_value, Clock::time_point now) {
+void IoThread::retry(Flight& flight, int errno_value, Clock::time_point now) {
   if (flight.retries == kReadRetriesMax || drive_gone(now))
-    return fail(flight, code, errno_value, now);
+    return fail(flight, Code::kIo, errno_value, now);
   park(flight, now + kRetryDelays[flight.retries]);
   ++flight.retries;
   ++queue_[flight.fetch].retries;

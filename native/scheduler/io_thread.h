@@ -8,8 +8,8 @@
 //   kDone                       every byte of every extent was counted
 //   kFailed, later kReturned    an error after its retries; the kernel may still write until kReturned
 //   kReturned                   it was abandoned
-// Short reads go on where they ended, realigned. Zero bytes before the extent's end, or an end that does not move, is the
-// end of the file: kModelChanged. Errors are retried after 1, 10 and 100 ms beside the other reads, then kIo. EINTR, EAGAIN
+// Short reads go on where they ended, realigned. Zero bytes before the extent's end, or an end that does not move however
+// often it is tried, is the end of the file: kModelChanged. Errors are retried after 1, 10 and 100 ms beside the other reads, then kIo. EINTR, EAGAIN
 // and ENOMEM only mean "not now" and are retried kBusyRetriesMax times. After kGoneFailures such ends within kGoneWindow the
 // drive counts as gone, and errors are not retried until it has been quiet for that long.
 // Threads: constructed, queried and destroyed by the loop's thread; the private half runs in the I/O thread.
@@ -36,6 +36,8 @@ namespace hypura::scheduler {
 inline constexpr uint32_t kWarmReadsMax = 2;
 // Not-now answers of the system, 1 to 16 ms apart: about one second until they count as an error.
 inline constexpr uint32_t kBusyRetriesMax = 64;
+// Reads in a row that end where the one before ended: a cut file does so always, a drive that is merely short does not.
+inline constexpr uint32_t kSameEndMax = 16;
 inline constexpr uint32_t kGoneFailures = 8;
 inline constexpr std::chrono::seconds kGoneWindow{1};
 
@@ -105,6 +107,7 @@ class IoThread {
     uint32_t done_bytes = 0;   // from the read's begin, without a hole
     uint32_t retries = 0;
     uint32_t busy_retries = 0;
+    uint32_t same_ends = 0;
     Clock::time_point due;
   };
   static constexpr uint32_t kNone = 0xffffffffu;
@@ -121,7 +124,7 @@ class IoThread {
   void arrived(const nvme_io::ReadDone& done, Clock::time_point now);
   void moved(Flight& flight, uint32_t bytes, Clock::time_point now);
   void busy(Flight& flight, int errno_value, Clock::time_point now);
-  void retry(Flight& flight, Code code, int errno_value, Clock::time_point now);
+  void retry(Flight& flight, int errno_value, Clock::time_point now);
   bool drive_gone(Clock::time_point now) const;
   void count_failure(Clock::time_point now);
   void fail(Flight& flight, Code code, int errno_value, Clock::time_point now);
