@@ -97,16 +97,20 @@ class Addon final : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) : bell_(std::make_shared<Bell>(env)) {
     // After the bell's own hook, hence run before it: threads end while they can still ring.
-    env.AddCleanupHook([](std::shared_ptr<Bell>* bell) {
-      (*bell)->tear_down();
-      delete bell;
-    }, new std::shared_ptr<Bell>(bell_));
+    env.AddCleanupHook(
+        [](std::shared_ptr<Bell>* bell) {
+          (*bell)->tear_down();
+          delete bell;
+        },
+        new std::shared_ptr<Bell>(bell_));
     exports.Set("abiVersion", Napi::Number::New(env, runtime::kAbiVersion));
     exports.Set("probe", method(env, "probe", probe));
     exports.Set("measure", method(env, "measure", measure));
-    exports.Set("createEngine", method(env, "createEngine", [bell = bell_](const Napi::CallbackInfo& info) -> Napi::Value {
-                  return NativeEngine::create(info.Env(), bell, info[0], info[1]);
-                }));
+    exports.Set(
+        "createEngine",
+        method(env, "createEngine", [bell = bell_](const Napi::CallbackInfo& info) -> Napi::Value {
+          return NativeEngine::create(info.Env(), bell, info[0], info[1]);
+        }));
   }
 
  private:

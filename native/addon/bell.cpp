@@ -6,15 +6,16 @@ namespace hypura::addon {
 
 Bell::Bell(Napi::Env env) : env_(env) {
   const napi_status status =
-      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "hypura"), 0, 1, nullptr, nullptr,
-                                      this, &Bell::answer, &function_);
+      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "hypura"), 0, 1,
+                                      nullptr, nullptr, this, &Bell::answer, &function_);
   NAPI_THROW_IF_FAILED_VOID(env, status);
   napi_unref_threadsafe_function(env, function_);
 }
 
 void Bell::ring(uint64_t id) const {
   // Fails only while the environment closes; then nobody is left to be told.
-  napi_call_threadsafe_function(function_, reinterpret_cast<void*>(static_cast<uintptr_t>(id)), napi_tsfn_nonblocking);
+  napi_call_threadsafe_function(function_, reinterpret_cast<void*>(static_cast<uintptr_t>(id)),
+                                napi_tsfn_nonblocking);
 }
 
 void Bell::hold() {
@@ -44,7 +45,8 @@ void Bell::answer(napi_env raw_env, napi_value, void* context, void* data) {
   try {
     listener->on_news(env);
   } catch (const Napi::Error& error) {
-    napi_fatal_exception(env, error.Value());  // what the host's own callback threw: its 'uncaughtException'
+    napi_fatal_exception(
+        env, error.Value());  // what the host's own callback threw: its 'uncaughtException'
   }
 }
 

@@ -28,7 +28,9 @@ class Bell {
   explicit Bell(Napi::Env env);
 
   uint64_t next_id() { return ++last_id_; }
-  void listen(uint64_t id, std::weak_ptr<Listener> listener) { listeners_[id] = std::move(listener); }
+  void listen(uint64_t id, std::weak_ptr<Listener> listener) {
+    listeners_[id] = std::move(listener);
+  }
   void forget(uint64_t id) { listeners_.erase(id); }
 
   // Any thread. At most a few rings are ever outstanding: callers coalesce.

@@ -32,7 +32,9 @@ inline void set_error_info(Napi::Object object, const Status& status) {
   object.Set("nativeCode", Napi::String::New(env, runtime::code_name(detail.code)));
   object.Set("errno", Napi::Number::New(env, detail.errno_value));
   object.Set("file", Napi::Number::New(env, detail.file ? static_cast<double>(*detail.file) : -1));
-  object.Set("offset", Napi::Number::New(env, detail.offset_bytes ? static_cast<double>(*detail.offset_bytes) : -1));
+  object.Set(
+      "offset",
+      Napi::Number::New(env, detail.offset_bytes ? static_cast<double>(*detail.offset_bytes) : -1));
 }
 
 inline Napi::Error error_of(Napi::Env env, const Status& status) {
@@ -65,10 +67,13 @@ inline double need_number(const Napi::Value& value, const char* name) {
   return value.As<Napi::Number>().DoubleValue();
 }
 
-inline int64_t need_integer(const Napi::Value& value, const char* name, int64_t least, int64_t most) {
+inline int64_t need_integer(const Napi::Value& value, const char* name, int64_t least,
+                            int64_t most) {
   const double number = need_number(value, name);
-  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::floor(number))
-    refuse(value.Env(), text(name, " is ", number, ", it must be an integer from ", least, " to ", most));
+  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) ||
+      number != std::floor(number))
+    refuse(value.Env(),
+           text(name, " is ", number, ", it must be an integer from ", least, " to ", most));
   return static_cast<int64_t>(number);
 }
 
@@ -89,22 +94,27 @@ inline std::string need_string(const Napi::Value& value, const char* name) {
 inline std::span<std::byte> need_bytes(const Napi::Value& value, const char* name) {
   if (!value.IsArrayBuffer()) refuse(value.Env(), text(name, " must be an ArrayBuffer"));
   Napi::ArrayBuffer buffer = value.As<Napi::ArrayBuffer>();
-  if (buffer.IsDetached()) refuse(value.Env(), text(name, " is detached: its bytes were transferred elsewhere"));
+  if (buffer.IsDetached())
+    refuse(value.Env(), text(name, " is detached: its bytes were transferred elsewhere"));
   return {static_cast<std::byte*>(buffer.Data()), buffer.ByteLength()};
 }
 
 // The elements of a typed array of exactly this kind over an ordinary ArrayBuffer; valid until JavaScript runs again.
 template <typename T>
-std::span<T> need_elements(const Napi::Value& value, const char* name, napi_typedarray_type type, const char* kind) {
+std::span<T> need_elements(const Napi::Value& value, const char* name, napi_typedarray_type type,
+                           const char* kind) {
   napi_typedarray_type found{};
   size_t length = 0;
   void* data = nullptr;
   napi_value buffer = nullptr;
-  if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &found, &length, &data, &buffer, nullptr) != napi_ok ||
+  if (!value.IsTypedArray() ||
+      napi_get_typedarray_info(value.Env(), value, &found, &length, &data, &buffer, nullptr) !=
+          napi_ok ||
       found != type)
     refuse(value.Env(), text(name, " must be a ", kind));
   if (!Napi::Value(value.Env(), buffer).IsArrayBuffer())
-    refuse(value.Env(), text(name, " is shared memory, which other threads may change: pass a copy"));
+    refuse(value.Env(),
+           text(name, " is shared memory, which other threads may change: pass a copy"));
   if (Napi::ArrayBuffer(value.Env(), buffer).IsDetached())
     refuse(value.Env(), text(name, " is detached: its bytes were transferred elsewhere"));
   return {static_cast<T*>(data), data == nullptr ? 0 : length};
@@ -123,7 +133,8 @@ Napi::Function method(Napi::Env env, const char* name, Body body) {
         try {
           return body(info);
         } catch (const std::bad_alloc&) {
-          throw error_of(info.Env(), Status::error(Code::kInsufficientMemory, "the system has no memory left"));
+          throw error_of(info.Env(),
+                         Status::error(Code::kInsufficientMemory, "the system has no memory left"));
         }
       },
       name);

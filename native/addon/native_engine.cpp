@@ -46,28 +46,33 @@ Napi::Object facts_object(Napi::Env env, const runtime::EngineFacts& facts) {
 
 }  // namespace
 
-Napi::Object NativeEngine::create(Napi::Env env, std::shared_ptr<Bell> bell, Napi::Value load, Napi::Value options) {
+Napi::Object NativeEngine::create(Napi::Env env, std::shared_ptr<Bell> bell, Napi::Value load,
+                                  Napi::Value options) {
   const runtime::EngineOptions engine_options = need_options(options);
   const auto self = std::make_shared<NativeEngine>(std::move(bell));
-  self->engine_ = value_or_throw(env, runtime::Engine::create(need_bytes(load, "load"), engine_options,
-                                                              [bell = self->bell_, id = self->id_] { bell->ring(id); }));
+  self->engine_ = value_or_throw(
+      env, runtime::Engine::create(need_bytes(load, "load"), engine_options,
+                                   [bell = self->bell_, id = self->id_] { bell->ring(id); }));
   self->bell_->listen(self->id_, self);
   return self->functions(env);
 }
 
 NativeEngine::NativeEngine(std::shared_ptr<Bell> bell)
-    : bell_(std::move(bell)), id_(bell_->next_id()), waiting_for_open_(*bell_), waiting_for_close_(*bell_) {}
+    : bell_(std::move(bell)),
+      id_(bell_->next_id()),
+      waiting_for_open_(*bell_),
+      waiting_for_close_(*bell_) {}
 
-NativeEngine::~NativeEngine() {
-  bell_->forget(id_);
-}
+NativeEngine::~NativeEngine() { bell_->forget(id_); }
 
 Napi::Object NativeEngine::functions(Napi::Env env) {
   Napi::Object object = Napi::Object::New(env);
-  const auto add = [&](const char* name, Napi::Value (NativeEngine::*function)(const Napi::CallbackInfo&)) {
-    object.Set(name, method(env, name, [self = shared_from_this(), function](const Napi::CallbackInfo& info) {
-                 return ((*self).*function)(info);
-               }));
+  const auto add = [&](const char* name,
+                       Napi::Value (NativeEngine::*function)(const Napi::CallbackInfo&)) {
+    object.Set(name, method(env, name,
+                            [self = shared_from_this(), function](const Napi::CallbackInfo& info) {
+                              return ((*self).*function)(info);
+                            }));
   };
   add("opened", &NativeEngine::opened);
   add("submitPlan", &NativeEngine::submit_plan);
@@ -81,7 +86,8 @@ Napi::Object NativeEngine::functions(Napi::Env env) {
 }
 
 runtime::Engine& NativeEngine::open_engine(Napi::Env env) const {
-  if (engine_ == nullptr) throw error_of(env, Status::error(Code::kClosed, "the engine was closed"));
+  if (engine_ == nullptr)
+    throw error_of(env, Status::error(Code::kClosed, "the engine was closed"));
   return *engine_;
 }
 
@@ -91,7 +97,8 @@ void NativeEngine::on_news(Napi::Env env) {
   settle_reads(env);
   if (!engine_->closed()) return;
   engine_.reset();
-  waiting_for_close_.settle_all([&](Napi::Promise::Deferred& deferred) { deferred.Resolve(env.Undefined()); });
+  waiting_for_close_.settle_all(
+      [&](Napi::Promise::Deferred& deferred) { deferred.Resolve(env.Undefined()); });
 }
 
 void NativeEngine::on_teardown() {
@@ -113,8 +120,10 @@ void NativeEngine::settle_opened(Napi::Env env) {
   const auto opened = engine_->opened();
   if (!opened) return;
   waiting_for_open_.settle_all([&](Napi::Promise::Deferred& deferred) {
-    if (opened->ok()) deferred.Resolve(facts_object(env, opened->value()));
-    else deferred.Reject(error_of(env, opened->status()).Value());
+    if (opened->ok())
+      deferred.Resolve(facts_object(env, opened->value()));
+    else
+      deferred.Reject(error_of(env, opened->status()).Value());
   });
 }
 
@@ -143,9 +152,11 @@ Napi::Value NativeEngine::drain_events(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeEngine::counters(const Napi::CallbackInfo& info) {
   runtime::Engine& engine = open_engine(info.Env());
-  const std::span<double> into = need_elements<double>(info[0], "into", napi_float64_array, "Float64Array");
+  const std::span<double> into =
+      need_elements<double>(info[0], "into", napi_float64_array, "Float64Array");
   if (into.size() < runtime::kCounterCount)
-    refuse(info.Env(), text("into has ", into.size(), " places, there are ", runtime::kCounterCount, " counters"));
+    refuse(info.Env(), text("into has ", into.size(), " places, there are ", runtime::kCounterCount,
+                            " counters"));
   const runtime::CounterRow row = engine.counters();
   std::copy(row.begin(), row.end(), into.begin());
   return info.Env().Undefined();
@@ -166,14 +177,18 @@ Napi::Value NativeEngine::read_blocks(const Napi::CallbackInfo& info) {
 }
 
 void NativeEngine::settle_reads(Napi::Env env) {
-  const auto done = [](const PendingRead& read) { return read.job->done.load(std::memory_order_acquire); };
+  const auto done = [](const PendingRead& read) {
+    return read.job->done.load(std::memory_order_acquire);
+  };
   for (PendingRead& read : reads_) {
     if (!done(read)) continue;
     bell_->release();
     try {
       throw_if(env, read.job->status);
-      const std::span<std::byte> into = need_bytes(read.into.Value(), "into");  // it may have been detached meanwhile
-      if (into.size() < read.job->bytes.size()) refuse(env, "into became smaller while its blocks were read");
+      const std::span<std::byte> into =
+          need_bytes(read.into.Value(), "into");  // it may have been detached meanwhile
+      if (into.size() < read.job->bytes.size())
+        refuse(env, "into became smaller while its blocks were read");
       std::memcpy(into.data(), read.job->bytes.data(), read.job->bytes.size());
       read.deferred.Resolve(env.Undefined());
     } catch (const Napi::Error& error) {
@@ -190,8 +205,11 @@ Napi::Value NativeEngine::create_sequence(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeEngine::close(const Napi::CallbackInfo& info) {
   const Napi::Promise promise = waiting_for_close_.add(info.Env(), shared_from_this());
-  if (engine_ != nullptr) engine_->close();
-  else waiting_for_close_.settle_all([&](Napi::Promise::Deferred& deferred) { deferred.Resolve(info.Env().Undefined()); });
+  if (engine_ != nullptr)
+    engine_->close();
+  else
+    waiting_for_close_.settle_all(
+        [&](Napi::Promise::Deferred& deferred) { deferred.Resolve(info.Env().Undefined()); });
   return promise;
 }
 

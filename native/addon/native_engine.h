@@ -17,7 +17,8 @@ namespace hypura::addon {
 class NativeEngine final : public Listener, public std::enable_shared_from_this<NativeEngine> {
  public:
   // Throws the load's error.
-  static Napi::Object create(Napi::Env env, std::shared_ptr<Bell> bell, Napi::Value load, Napi::Value options);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<Bell> bell, Napi::Value load,
+                             Napi::Value options);
 
   explicit NativeEngine(std::shared_ptr<Bell> bell);
   ~NativeEngine() override;

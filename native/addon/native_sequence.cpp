@@ -17,8 +17,8 @@ runtime::Sampling need_sampling(const Napi::Value& value) {
           .top_p = need_float(object.Get("topP"), "topP"),
           .min_p = need_float(object.Get("minP"), "minP"),
           .repeat_penalty = need_float(object.Get("repeatPenalty"), "repeatPenalty"),
-          .repeat_last_n =
-              static_cast<int32_t>(need_integer(object.Get("repeatLastN"), "repeatLastN", -1, INT32_MAX)),
+          .repeat_last_n = static_cast<int32_t>(
+              need_integer(object.Get("repeatLastN"), "repeatLastN", -1, INT32_MAX)),
           .frequency_penalty = need_float(object.Get("frequencyPenalty"), "frequencyPenalty"),
           .presence_penalty = need_float(object.Get("presencePenalty"), "presencePenalty"),
           .seed = need_u32(object.Get("seed"), "seed")};
@@ -42,7 +42,8 @@ runtime::Request need_request(const Napi::Value& value) {
   request.max_tokens = need_u32(object.Get("maxTokens"), "maxTokens");
   request.sampling = need_sampling(object.Get("sampling"));
   request.logits = need_logits_wanted(object.Get("logits"));
-  request.pending_tokens_max = need_u32(object.Get("pendingTokensMax"), "pendingTokensMax", kPendingTokensMax);
+  request.pending_tokens_max =
+      need_u32(object.Get("pendingTokensMax"), "pendingTokensMax", kPendingTokensMax);
   request.tokens = copy_u32s(object.Get("tokens"), "tokens");
   request.stop_tokens = copy_u32s(object.Get("stopTokens"), "stopTokens");
   return request;
@@ -64,16 +65,21 @@ Napi::Value error_info(Napi::Env env, const Status& status) {
 
 }  // namespace
 
-Napi::Object NativeSequence::create(Napi::Env env, std::shared_ptr<Bell> bell, std::shared_ptr<NativeEngine> engine) {
+Napi::Object NativeSequence::create(Napi::Env env, std::shared_ptr<Bell> bell,
+                                    std::shared_ptr<NativeEngine> engine) {
   const auto self = std::make_shared<NativeSequence>(std::move(bell), std::move(engine));
-  self->sequence_ = value_or_throw(env, self->engine_->engine()->create_sequence(
-                                            [bell = self->bell_, id = self->id_] { bell->ring(id); }));
+  self->sequence_ =
+      value_or_throw(env, self->engine_->engine()->create_sequence(
+                              [bell = self->bell_, id = self->id_] { bell->ring(id); }));
   self->bell_->listen(self->id_, self);
   return self->functions(env);
 }
 
 NativeSequence::NativeSequence(std::shared_ptr<Bell> bell, std::shared_ptr<NativeEngine> engine)
-    : bell_(std::move(bell)), id_(bell_->next_id()), engine_(std::move(engine)), waiting_for_close_(*bell_) {}
+    : bell_(std::move(bell)),
+      id_(bell_->next_id()),
+      engine_(std::move(engine)),
+      waiting_for_close_(*bell_) {}
 
 NativeSequence::~NativeSequence() {
   bell_->forget(id_);
@@ -82,10 +88,12 @@ NativeSequence::~NativeSequence() {
 
 Napi::Object NativeSequence::functions(Napi::Env env) {
   Napi::Object object = Napi::Object::New(env);
-  const auto add = [&](const char* name, Napi::Value (NativeSequence::*function)(const Napi::CallbackInfo&)) {
-    object.Set(name, method(env, name, [self = shared_from_this(), function](const Napi::CallbackInfo& info) {
-                 return ((*self).*function)(info);
-               }));
+  const auto add = [&](const char* name,
+                       Napi::Value (NativeSequence::*function)(const Napi::CallbackInfo&)) {
+    object.Set(name, method(env, name,
+                            [self = shared_from_this(), function](const Napi::CallbackInfo& info) {
+                              return ((*self).*function)(info);
+                            }));
   };
   add("start", &NativeSequence::start);
   add("drainTokens", &NativeSequence::drain_tokens);
@@ -100,7 +108,8 @@ Napi::Object NativeSequence::functions(Napi::Env env) {
 
 runtime::Sequence& NativeSequence::open_sequence(Napi::Env env) const {
   if (close_asked_) throw error_of(env, Status::error(Code::kClosed, "the sequence was closed"));
-  if (engine_->engine() == nullptr) throw error_of(env, Status::error(Code::kClosed, "the engine was closed"));
+  if (engine_->engine() == nullptr)
+    throw error_of(env, Status::error(Code::kClosed, "the engine was closed"));
   return *sequence_;
 }
 
@@ -148,7 +157,8 @@ Napi::Value NativeSequence::drain_tokens(const Napi::CallbackInfo& info) {
   std::array<runtime::TokenRecord, 64> piece;
   size_t count = 0;
   for (size_t room = into.size() / kWords; room > 0;) {
-    const uint32_t got = sequence_->drain_tokens(std::span(piece).first(std::min(room, piece.size())));
+    const uint32_t got =
+        sequence_->drain_tokens(std::span(piece).first(std::min(room, piece.size())));
     if (got == 0) break;
     std::memcpy(into.data() + count * kWords, piece.data(), got * sizeof(runtime::TokenRecord));
     count += got;
@@ -158,9 +168,11 @@ Napi::Value NativeSequence::drain_tokens(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSequence::drain_logits(const Napi::CallbackInfo& info) {
-  const std::span<float> into = need_elements<float>(info[0], "into", napi_float32_array, "Float32Array");
+  const std::span<float> into =
+      need_elements<float>(info[0], "into", napi_float32_array, "Float32Array");
   if (into.size() < sequence_->n_vocab())
-    refuse(info.Env(), text("into has ", into.size(), " places, a row of logits has ", sequence_->n_vocab()));
+    refuse(info.Env(),
+           text("into has ", into.size(), " places, a row of logits has ", sequence_->n_vocab()));
   return Napi::Number::New(info.Env(), sequence_->drain_logits(into));
 }
 
@@ -173,7 +185,8 @@ Napi::Value NativeSequence::state(const Napi::CallbackInfo& info) {
   object.Set("promptTotal", state.prompt_total);
   object.Set("length", state.length);
   const char* reason = kFinishNames[static_cast<size_t>(state.finish_reason)];
-  object.Set("finishReason", reason == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, reason)));
+  object.Set("finishReason",
+             reason == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, reason)));
   object.Set("error", error_info(env, state.error));
   object.Set("prefillNs", static_cast<double>(state.prefill_ns));
   object.Set("decodeNs", static_cast<double>(state.decode_ns));
@@ -202,7 +215,8 @@ Napi::Value NativeSequence::close(const Napi::CallbackInfo& info) {
 
 void NativeSequence::settle_close(Napi::Env env) {
   if (waiting_for_close_.empty() || !sequence_->closed()) return;
-  waiting_for_close_.settle_all([&](Napi::Promise::Deferred& deferred) { deferred.Resolve(env.Undefined()); });
+  waiting_for_close_.settle_all(
+      [&](Napi::Promise::Deferred& deferred) { deferred.Resolve(env.Undefined()); });
 }
 
 }  // namespace hypura::addon

@@ -17,7 +17,8 @@ namespace hypura::addon {
 
 class NativeSequence final : public Listener, public std::enable_shared_from_this<NativeSequence> {
  public:
-  static Napi::Object create(Napi::Env env, std::shared_ptr<Bell> bell, std::shared_ptr<NativeEngine> engine);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<Bell> bell,
+                             std::shared_ptr<NativeEngine> engine);
 
   NativeSequence(std::shared_ptr<Bell> bell, std::shared_ptr<NativeEngine> engine);
   ~NativeSequence() override;

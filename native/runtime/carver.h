@@ -13,8 +13,9 @@ namespace hypura::runtime {
 
 class Carver {
  public:
-  Carver() = default;                                     // counts
-  explicit Carver(std::byte* memory) : memory_(memory) {}  // 64-byte aligned, as large as counting said
+  Carver() = default;  // counts
+  explicit Carver(std::byte* memory)
+      : memory_(memory) {}  // 64-byte aligned, as large as counting said
 
   template <typename T>
   T* take(uint64_t count) {

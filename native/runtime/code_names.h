@@ -10,9 +10,9 @@ namespace hypura::runtime {
 
 // By number of hypura::Code: append only.
 inline constexpr std::array kCodeNames = {
-    "ok",        "invalid-argument", "bad-load", "bad-plan", "insufficient-memory",
-    "io",        "model-changed",    "non-finite", "cancelled", "closed",
-    "busy",      "context-overflow", "unsupported", "internal",
+    "ok",   "invalid-argument", "bad-load",    "bad-plan",  "insufficient-memory",
+    "io",   "model-changed",    "non-finite",  "cancelled", "closed",
+    "busy", "context-overflow", "unsupported", "internal",
 };
 static_assert(kCodeNames.size() == static_cast<size_t>(Code::kInternal) + 1);
 

@@ -10,29 +10,29 @@
 namespace hypura::runtime {
 
 enum class CounterIndex : uint32_t {
-  kReadBytes,       // since load: bytes that came back from reads, hulls and retried parts included
+  kReadBytes,  // since load: bytes that came back from reads, hulls and retried parts included
   kReads,
   kRetries,
-  kHits,            // blocks found in memory when first asked for in a sweep
-  kMisses,          // blocks that had to be read for a sweep
+  kHits,    // blocks found in memory when first asked for in a sweep
+  kMisses,  // blocks that had to be read for a sweep
   kHitBytes,
   kMissBytes,
-  kStallNs,         // time the sweeps waited for bytes
+  kStallNs,  // time the sweeps waited for bytes
   kEvictions,
   kLoadBytes,       // bytes filled by loading so far
   kLoadBytesTotal,  // what loading will fill
   kEventsDropped,   // event records lost because nobody drained them
   kSweeps,
-  kPositions,       // positions evaluated, prompt and generated
-  kTokens,          // tokens sampled
-  kSweepNs,         // time spent in sweeps, stalls included
-  kRequests,        // requests that began
-  kPlanNumber,      // sequence number of the plan in force; 0 is the default plan
+  kPositions,   // positions evaluated, prompt and generated
+  kTokens,      // tokens sampled
+  kSweepNs,     // time spent in sweeps, stalls included
+  kRequests,    // requests that began
+  kPlanNumber,  // sequence number of the plan in force; 0 is the default plan
   kBudgetBytes,
   kArenaBytes,
   kKvBytes,
   kScratchBytes,
-  kHugePageBytes,   // of the arena, measured after loading
+  kHugePageBytes,  // of the arena, measured after loading
   kCount,
 };
 
@@ -41,10 +41,10 @@ inline constexpr uint32_t kCounterCount = static_cast<uint32_t>(CounterIndex::kC
 using CounterRow = std::array<double, kCounterCount>;
 
 constexpr std::array<const char*, kCounterCount> kCounterNames = {
-    "readBytes", "reads",     "retries",        "hits",          "misses",     "hitBytes",
-    "missBytes", "stallNs",   "evictions",      "loadBytes",     "loadBytesTotal",
-    "eventsDropped", "sweeps", "positions",     "tokens",        "sweepNs",    "requests",
-    "planNumber", "budgetBytes", "arenaBytes",  "kvBytes",       "scratchBytes", "hugePageBytes",
+    "readBytes",   "reads",      "retries",   "hits",         "misses",         "hitBytes",
+    "missBytes",   "stallNs",    "evictions", "loadBytes",    "loadBytesTotal", "eventsDropped",
+    "sweeps",      "positions",  "tokens",    "sweepNs",      "requests",       "planNumber",
+    "budgetBytes", "arenaBytes", "kvBytes",   "scratchBytes", "hugePageBytes",
 };
 
 }  // namespace hypura::runtime

@@ -28,13 +28,14 @@ Result<EngineOptions> choose_options(EngineOptions options) {
 }
 
 Result<MemoryMeasure> check_measure(const LoadMessage& message, const EngineOptions& options) {
-  HYPURA_TRY_ASSIGN(const MemoryMeasure needed, measure(message.spec, measure_options(message, options.threads)));
+  HYPURA_TRY_ASSIGN(const MemoryMeasure needed,
+                    measure(message.spec, measure_options(message, options.threads)));
   const LoadBudget& budget = message.budget;
   if (budget.kv_bytes < needed.kv_bytes || budget.scratch_bytes < needed.scratch_bytes)
     return Status::error(Code::kBadLoad,
-                         text("the budget has ", budget.kv_bytes, " bytes for the KV cache and ", budget.scratch_bytes,
-                              " for scratch, ", options.threads, " threads need ", needed.kv_bytes, " and ",
-                              needed.scratch_bytes));
+                         text("the budget has ", budget.kv_bytes, " bytes for the KV cache and ",
+                              budget.scratch_bytes, " for scratch, ", options.threads,
+                              " threads need ", needed.kv_bytes, " and ", needed.scratch_bytes));
   return needed;
 }
 
@@ -48,7 +49,8 @@ Status closed_status() { return Status::error(Code::kClosed, "the engine was clo
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load, const EngineOptions& options,
+Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load,
+                                               const EngineOptions& options,
                                                std::function<void()> notify) {
   HYPURA_TRY_ASSIGN(LoadMessage message, decode_load(load));
   HYPURA_TRY_ASSIGN(EngineOptions chosen, choose_options(options));
@@ -58,12 +60,14 @@ Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load, 
   try {
     engine->thread_ = std::thread([raw = engine.get()] { raw->main(); });
   } catch (const std::system_error& error) {
-    return Status::error(Code::kInsufficientMemory, text("the engine's thread could not be started: ", error.what()));
+    return Status::error(Code::kInsufficientMemory,
+                         text("the engine's thread could not be started: ", error.what()));
   }
   return engine;
 }
 
-Engine::Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure, std::function<void()> notify)
+Engine::Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure,
+               std::function<void()> notify)
     : message_(std::move(message)),
       options_(std::move(options)),
       measure_(measure),
@@ -113,10 +117,11 @@ void Engine::load_and_serve() {
     }
   };
   const Unpublish unpublish{*this};
-  const Status status = model->open(message_, options_, events_, cancelled_, [this](const auto& counters) {
-    const std::lock_guard lock(queue_->mutex);
-    cache_counters_ = &counters;
-  });
+  const Status status =
+      model->open(message_, options_, events_, cancelled_, [this](const auto& counters) {
+        const std::lock_guard lock(queue_->mutex);
+        cache_counters_ = &counters;
+      });
   {
     const std::lock_guard lock(queue_->mutex);
     queue_->fatal = status;
@@ -226,22 +231,27 @@ CounterRow Engine::counters() const {
   return row;
 }
 
-Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks, uint64_t room_bytes) {
+Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks,
+                                                     uint64_t room_bytes) {
   auto job = std::make_shared<ReadJob>();
   for (uint32_t id : blocks) {
     if (id >= message_.table.size())
-      return Status::error(Code::kInvalidArgument, text("block ", id, " of ", message_.table.size(), " was asked for"));
+      return Status::error(Code::kInvalidArgument,
+                           text("block ", id, " of ", message_.table.size(), " was asked for"));
     job->blocks.push_back(BlockId{id});
   }
   const uint64_t bytes = job_bytes(message_.table, job->blocks);
   if (bytes > room_bytes)
-    return Status::error(Code::kInvalidArgument, text("the blocks have ", bytes, " bytes, there is room for ", room_bytes));
+    return Status::error(Code::kInvalidArgument,
+                         text("the blocks have ", bytes, " bytes, there is room for ", room_bytes));
   if (bytes > kJobBytesMax)
-    return Status::error(Code::kInvalidArgument, text(bytes, " bytes in one call, at most ", kJobBytesMax));
+    return Status::error(Code::kInvalidArgument,
+                         text(bytes, " bytes in one call, at most ", kJobBytesMax));
   try {
     job->bytes.resize(bytes);
   } catch (const std::bad_alloc&) {
-    return Status::error(Code::kInsufficientMemory, text("no memory for ", bytes, " bytes of blocks"));
+    return Status::error(Code::kInsufficientMemory,
+                         text("no memory for ", bytes, " bytes of blocks"));
   }
   {
     const std::lock_guard lock(queue_->mutex);
@@ -264,9 +274,10 @@ Result<std::shared_ptr<Sequence>> Engine::create_sequence(std::function<void()> 
                                   .logits_rows = message_.budget.logits_rows};
     return std::make_shared<Sequence>(queue_, slot, limits, std::move(wake));
   }
-  return Status::error(Code::kInvalidArgument,
-                       text("all ", queue_->slot_taken.size(),
-                            " sequences the engine was loaded for are in use: close one, or load with more"));
+  return Status::error(
+      Code::kInvalidArgument,
+      text("all ", queue_->slot_taken.size(),
+           " sequences the engine was loaded for are in use: close one, or load with more"));
 }
 
 void Engine::close() {

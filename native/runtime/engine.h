@@ -32,7 +32,8 @@ class Engine {
   // Decodes and checks the message, then starts loading. notify: called on the engine's thread after each of: opening
   // ended, a read job ended, the engine closed. It must not call back into the engine.
   // Errors: kBadLoad, kUnsupported, kInvalidArgument, kInsufficientMemory.
-  static Result<std::unique_ptr<Engine>> create(std::span<const std::byte> load, const EngineOptions& options,
+  static Result<std::unique_ptr<Engine>> create(std::span<const std::byte> load,
+                                                const EngineOptions& options,
                                                 std::function<void()> notify);
   ~Engine();  // close(), and waits for the thread
 
@@ -44,7 +45,8 @@ class Engine {
   CounterRow counters() const;
   // room_bytes: what the caller can take. The job's `done` tells when; notify is called then. Errors: kInvalidArgument,
   // kInsufficientMemory, kClosed, or what made loading fail.
-  Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks, uint64_t room_bytes);
+  Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks,
+                                               uint64_t room_bytes);
   // wake: see Sequence. Errors: kClosed, kInvalidArgument when all sequences the engine was loaded for are taken.
   Result<std::shared_ptr<Sequence>> create_sequence(std::function<void()> wake);
 
@@ -55,7 +57,8 @@ class Engine {
   const LoadMessage& message() const { return message_; }
 
  private:
-  Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure, std::function<void()> notify);
+  Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure,
+         std::function<void()> notify);
   void main();
   void load_and_serve();
   void wait_for_close();

@@ -58,8 +58,8 @@ class TestEngine {
   TestEngine(const TinyModel& model, const LoadParameters& parameters, EngineOptions options = {})
       : file_(model.file) {
     options.threads = parameters.threads;
-    Result<std::unique_ptr<Engine>> created =
-        Engine::create(LoadWriter(model, parameters, file_.path()).write(), options, wakes_.callback());
+    Result<std::unique_ptr<Engine>> created = Engine::create(
+        LoadWriter(model, parameters, file_.path()).write(), options, wakes_.callback());
     if (!created.ok()) {
       testing::fail(__FILE__, __LINE__, "create: " + created.status().message());
       return;
@@ -90,8 +90,10 @@ class TestSequence {
  public:
   explicit TestSequence(Engine& engine) {
     Result<std::shared_ptr<Sequence>> created = engine.create_sequence(wakes_.callback());
-    if (!created.ok()) testing::fail(__FILE__, __LINE__, "create_sequence: " + created.status().message());
-    else sequence_ = std::move(created).value();
+    if (!created.ok())
+      testing::fail(__FILE__, __LINE__, "create_sequence: " + created.status().message());
+    else
+      sequence_ = std::move(created).value();
   }
   Sequence& operator*() { return *sequence_; }
   Sequence* operator->() { return sequence_.get(); }
@@ -104,7 +106,8 @@ class TestSequence {
       outcome.tokens.insert(outcome.tokens.end(), records, records + n);
     std::vector<float> rows(2 * sequence_->n_vocab());
     while (const uint32_t n = sequence_->drain_logits(rows))
-      outcome.logits.insert(outcome.logits.end(), rows.begin(), rows.begin() + n * sequence_->n_vocab());
+      outcome.logits.insert(outcome.logits.end(), rows.begin(),
+                            rows.begin() + n * sequence_->n_vocab());
   }
   // To the end of the request that runs, draining all the time.
   Outcome finish() {
@@ -147,17 +150,23 @@ Request request(uint32_t n_prompt, uint32_t max_tokens, LogitsWanted logits = Lo
   return {.tokens = prompt(n_prompt, model::tiny_spec().n_vocab),
           .max_tokens = max_tokens,
           .stop_tokens = {},
-          .sampling = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .repeat_penalty = 1.1f, .repeat_last_n = 16,
+          .sampling = {.temperature = 0.8f,
+                       .top_k = 40,
+                       .top_p = 0.95f,
+                       .repeat_penalty = 1.1f,
+                       .repeat_last_n = 16,
                        .seed = 7},
           .logits = logits,
           .pending_tokens_max = 8};
 }
 
 bool same(const std::vector<TokenRecord>& a, const std::vector<TokenRecord>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(TokenRecord)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(TokenRecord)) == 0);
 }
 bool same(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 int number(FinishReason reason) { return static_cast<int>(reason); }
 int number(Code code) { return static_cast<int>(code); }
@@ -179,7 +188,10 @@ TEST(engine_gives_the_same_bits_however_it_runs) {
     for (const bool resident : {true, false})
       for (const uint32_t threads : {1u, 2u})
         for (const uint32_t chunk : {1u, 3u, 7u}) {
-          TestEngine engine(model, {.resident = resident, .batch_positions = chunk, .logits_rows = 2, .threads = threads});
+          TestEngine engine(model, {.resident = resident,
+                                    .batch_positions = chunk,
+                                    .logits_rows = 2,
+                                    .threads = threads});
           EXPECT_OK(engine.open());
           TestSequence sequence(*engine);
           const Outcome outcome = sequence.run(request(kPrompt, kTokens, LogitsWanted::kAll));
@@ -223,7 +235,8 @@ TEST(sequences_take_turns_and_do_not_mix) {
   EXPECT(same(first.finish().tokens, expected.tokens));
   EXPECT(same(second.finish().tokens, expected.tokens));
   Wakes wakes;
-  EXPECT_EQ(number(engine->create_sequence(wakes.callback()).status().code()), number(Code::kInvalidArgument));
+  EXPECT_EQ(number(engine->create_sequence(wakes.callback()).status().code()),
+            number(Code::kInvalidArgument));
   first->close();
   EXPECT(first->closed());
   TestSequence third(*engine);
@@ -313,9 +326,11 @@ TEST(wrong_requests_are_refused_with_a_reason) {
     return number(sequence->start(bad).code());
   };
   EXPECT_EQ(refused([](Request& r) { r.tokens.clear(); }), number(Code::kInvalidArgument));
-  EXPECT_EQ(refused([](Request& r) { r.tokens[1] = model::tiny_spec().n_vocab; }), number(Code::kInvalidArgument));
+  EXPECT_EQ(refused([](Request& r) { r.tokens[1] = model::tiny_spec().n_vocab; }),
+            number(Code::kInvalidArgument));
   EXPECT_EQ(refused([](Request& r) { r.pending_tokens_max = 0; }), number(Code::kInvalidArgument));
-  EXPECT_EQ(refused([](Request& r) { r.pending_tokens_max = 5000; }), number(Code::kInvalidArgument));
+  EXPECT_EQ(refused([](Request& r) { r.pending_tokens_max = 5000; }),
+            number(Code::kInvalidArgument));
   EXPECT_EQ(refused([](Request& r) { r.sampling.top_p = 0; }), number(Code::kInvalidArgument));
   EXPECT_OK(sequence->start(request(200, 1)));
   EXPECT_EQ(number(sequence->start(request(1, 1)).code()), number(Code::kBusy));
@@ -435,7 +450,8 @@ TEST(a_file_that_is_missing_or_changed_is_a_typed_error) {
     const Status started = early->start(request(1, 1));
     EXPECT(wakes.wait([&] { return engine.value()->opened().has_value(); }));
     EXPECT_EQ(number(engine.value()->opened()->status().code()), number(Code::kIo));
-    if (started.ok()) EXPECT_EQ(number(early.finish().state.finish_reason), number(FinishReason::kError));
+    if (started.ok())
+      EXPECT_EQ(number(early.finish().state.finish_reason), number(FinishReason::kError));
     EXPECT_EQ(number(early->start(request(1, 1)).code()), number(Code::kIo));
   }
   TestEngine engine(model, {});
@@ -462,12 +478,14 @@ TEST(blocks_are_read_as_they_lie_in_the_file) {
     for (uint32_t i = 0; i < block.n_extents; ++i) {
       const scheduler::Extent& extent = model.extents[block.first_extent + i];
       const auto begin = model.file.begin() + static_cast<std::ptrdiff_t>(extent.offset_bytes);
-      expected.insert(expected.end(), begin, begin + static_cast<std::ptrdiff_t>(extent.size_bytes));
+      expected.insert(expected.end(), begin,
+                      begin + static_cast<std::ptrdiff_t>(extent.size_bytes));
     }
   EXPECT(job.value()->bytes == expected);
   EXPECT_EQ(number(engine->read_blocks(ids, 5).status().code()), number(Code::kInvalidArgument));
   ids[0] = 1 << 20;
-  EXPECT_EQ(number(engine->read_blocks(ids, 1 << 30).status().code()), number(Code::kInvalidArgument));
+  EXPECT_EQ(number(engine->read_blocks(ids, 1 << 30).status().code()),
+            number(Code::kInvalidArgument));
 }
 
 TEST(events_and_counters_tell_what_happened) {

@@ -97,7 +97,8 @@ std::string load_budget() {
       .FIELD(T, budget_bytes).FIELD(T, trunk_bytes).FIELD(T, pinned_bytes).FIELD(T, ring_bytes)
       .FIELD(T, pool_slot_bytes).FIELD(T, row_slot_bytes).FIELD(T, kv_bytes).FIELD(T, scratch_bytes)
       .FIELD(T, pool_slots).FIELD(T, row_slots).FIELD(T, pin_count).FIELD(T, n_ctx)
-      .FIELD(T, n_sequences).FIELD(T, batch_positions).FIELD(T, logits_rows).FIELD(T, reserved).text();
+      .FIELD(T, n_sequences).FIELD(T, batch_positions).FIELD(T, logits_rows)
+      .FIELD(T, reserved).text();
 }
 
 std::string load_header() {
@@ -106,8 +107,8 @@ std::string load_header() {
       .FIELD(T, magic).FIELD(T, format).FIELD(T, abi_version).FIELD(T, n_files).FIELD(T, n_models)
       .FIELD(T, n_tensors).FIELD(T, n_blocks).FIELD(T, n_extents).FIELD(T, n_pin_order)
       .FIELD(T, first_head_band).FIELD(T, n_inv_freq).FIELD(T, reserved)
-      .FIELD(T, files_offset).FIELD(T, specs_offset).FIELD(T, tensors_offset).FIELD(T, blocks_offset)
-      .FIELD(T, extents_offset).FIELD(T, pin_order_offset).FIELD(T, inv_freq_offset)
+      .FIELD(T, files_offset).FIELD(T, specs_offset).FIELD(T, tensors_offset)
+      .FIELD(T, blocks_offset).FIELD(T, extents_offset).FIELD(T, pin_order_offset).FIELD(T, inv_freq_offset)
       .FIELD(T, budget_offset).FIELD(T, strings_offset).FIELD(T, strings_bytes).text();
 }
 
@@ -115,8 +116,8 @@ std::string model_spec() {
   using T = model::ModelSpec;
   return Record(sizeof(T))
       .FIELD(T, n_layer).FIELD(T, n_embd).FIELD(T, n_head).FIELD(T, n_head_kv).FIELD(T, head_dim_k)
-      .FIELD(T, head_dim_v).FIELD(T, n_ff).FIELD(T, n_vocab).FIELD(T, n_expert).FIELD(T, n_expert_used)
-      .FIELD(T, n_ff_expert).FIELD(T, n_ff_shared).FIELD(T, n_layer_dense_lead).FIELD(T, n_rot)
+      .FIELD(T, head_dim_v).FIELD(T, n_ff).FIELD(T, n_vocab).FIELD(T, n_expert)
+      .FIELD(T, n_expert_used).FIELD(T, n_ff_expert).FIELD(T, n_ff_shared).FIELD(T, n_layer_dense_lead).FIELD(T, n_rot)
       .FIELD(T, rope).FIELD(T, qk_norm).FIELD(T, activation).FIELD(T, gating)
       .FIELD(T, gating_normalised).FIELD(T, norm_epsilon).FIELD(T, attention_scale)
       .FIELD(T, rope_magnitude).FIELD(T, expert_weights_scale).FIELD(T, embedding_scale)

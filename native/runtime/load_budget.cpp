@@ -40,10 +40,14 @@ Needs needs_of(const LoadRecords& records) {
     switch (block.kind) {
       case BlockKind::kTrunk: needs.trunk += bytes; break;
       case BlockKind::kBand:
-        if (pinned[id]) needs.pinned += bytes;
-        else needs.largest_streamed_band = std::max(needs.largest_streamed_band, bytes);
+        if (pinned[id])
+          needs.pinned += bytes;
+        else
+          needs.largest_streamed_band = std::max(needs.largest_streamed_band, bytes);
         break;
-      case BlockKind::kRowBand: needs.largest_row_band = std::max(needs.largest_row_band, bytes); break;
+      case BlockKind::kRowBand:
+        needs.largest_row_band = std::max(needs.largest_row_band, bytes);
+        break;
       case BlockKind::kExpert: needs.largest_expert = std::max(needs.largest_expert, bytes); break;
     }
   }
@@ -65,7 +69,8 @@ class BudgetCheck {
     if (found % of != 0) fail(field, text(name, " is ", found, ", which is no multiple of ", of));
   }
   void fail(size_t field, std::string sentence) {
-    if (status_.ok()) status_ = bad_load(budget_offset_ + field, "memory budget: " + std::move(sentence));
+    if (status_.ok())
+      status_ = bad_load(budget_offset_ + field, "memory budget: " + std::move(sentence));
   }
   Status status() const { return status_; }
 
@@ -74,7 +79,8 @@ class BudgetCheck {
   Status status_;  // the first one
 };
 
-#define FIELD(name) #name, offsetof(LoadBudget, name), uint64_t{budget.name}
+#define FIELD(name) \
+#name, offsetof(LoadBudget, name), uint64_t { budget.name }
 
 void check_counts(const LoadRecords& records, BudgetCheck& check) {
   const LoadBudget& budget = records.budget;
@@ -109,15 +115,17 @@ void check_sum(const LoadBudget& budget, BudgetCheck& check) {
   const auto rows = checked_mul(budget.row_slot_bytes, budget.row_slots);
   uint64_t sum = 0;
   bool fits = pool && rows;
-  for (uint64_t part : {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes, pool.value_or(0), rows.value_or(0),
-                        budget.kv_bytes, budget.scratch_bytes}) {
+  for (uint64_t part :
+       {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes, pool.value_or(0),
+        rows.value_or(0), budget.kv_bytes, budget.scratch_bytes}) {
     const auto next = checked_add(sum, part);
     fits = fits && next;
     sum = next.value_or(0);
   }
   if (!fits || sum > budget.budget_bytes)
     check.fail(offsetof(LoadBudget, budget_bytes),
-               fits ? text("the regions have ", sum, " bytes together, the budget is ", budget.budget_bytes)
+               fits ? text("the regions have ", sum, " bytes together, the budget is ",
+                           budget.budget_bytes)
                     : text("the sum of the regions does not fit in 64 bits"));
 }
 

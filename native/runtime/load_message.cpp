@@ -40,21 +40,25 @@ std::array<Section, kSections> sections_of(const LoadHeader& header) {
   }};
 }
 
-Status check_count(uint64_t offset, const char* what, uint64_t found, uint64_t least, uint64_t most) {
+Status check_count(uint64_t offset, const char* what, uint64_t found, uint64_t least,
+                   uint64_t most) {
   if (found >= least && found <= most) return {};
-  return bad_load(offset, text("the Load message has ", found, " ", what, ", allowed are ", least, " to ", most));
+  return bad_load(offset, text("the Load message has ", found, " ", what, ", allowed are ", least,
+                               " to ", most));
 }
 
 Status check_header(const LoadHeader& header) {
   if (header.magic != kLoadMagic)
-    return bad_load(offsetof(LoadHeader, magic), "these bytes are not a Load message: its magic number is missing");
+    return bad_load(offsetof(LoadHeader, magic),
+                    "these bytes are not a Load message: its magic number is missing");
   if (header.format != kLoadFormat)
     return bad_load(offsetof(LoadHeader, format),
-                    text("Load message format ", header.format, " is not known here, format ", kLoadFormat, " is"));
+                    text("Load message format ", header.format, " is not known here, format ",
+                         kLoadFormat, " is"));
   if (header.abi_version != kAbiVersion)
     return bad_load(offsetof(LoadHeader, abi_version),
-                    text("the Load message was written for ABI version ", header.abi_version, ", this addon has ",
-                         kAbiVersion, ": rebuild it"));
+                    text("the Load message was written for ABI version ", header.abi_version,
+                         ", this addon has ", kAbiVersion, ": rebuild it"));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_files), "files", header.n_files, 1, kFilesMax));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_models), "models", header.n_models, 1, 1));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_tensors), "tensors", header.n_tensors, 1,
@@ -62,7 +66,8 @@ Status check_header(const LoadHeader& header) {
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_blocks), "blocks", header.n_blocks, 1, kBlocksMax));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_extents), "extents", header.n_extents, 1,
                          uint64_t{header.n_blocks} * kExtentsPerBlockMax));
-  if (header.reserved != 0) return bad_load(offsetof(LoadHeader, reserved), "a reserved field is not 0");
+  if (header.reserved != 0)
+    return bad_load(offsetof(LoadHeader, reserved), "a reserved field is not 0");
   return {};
 }
 
@@ -71,16 +76,18 @@ Status check_sections(const LoadHeader& header, const MessageReader& reader) {
   std::array<Section, kSections> sections = sections_of(header);
   for (const Section& section : sections)
     if (!reader.section(section.offset, section.count, section.record_bytes))
-      return bad_load(std::min<uint64_t>(section.offset, reader.size()),
-                      text("the section of ", section.name, " (", section.count, " records at ", section.offset,
-                           ") passes the end of the message, ", reader.size(), " bytes"));
+      return bad_load(
+          std::min<uint64_t>(section.offset, reader.size()),
+          text("the section of ", section.name, " (", section.count, " records at ", section.offset,
+               ") passes the end of the message, ", reader.size(), " bytes"));
   std::sort(sections.begin(), sections.end(),
             [](const Section& a, const Section& b) { return a.offset < b.offset; });
   uint64_t end = sizeof(LoadHeader);
   for (const Section& section : sections) {
     if (section.count == 0) continue;
     if (section.offset < end)
-      return bad_load(section.offset, text("the section of ", section.name, " lies over another one"));
+      return bad_load(section.offset,
+                      text("the section of ", section.name, " lies over another one"));
     end = section.offset + section.count * section.record_bytes;
   }
   return {};
@@ -98,15 +105,16 @@ std::vector<T> copy_section(const MessageReader& reader, uint64_t offset, uint32
 Result<LoadRecords> copy_records(const MessageReader& reader) {
   const auto header = reader.record<LoadHeader>(0);
   if (!header)
-    return bad_load(reader.size(), text("the Load message ends after ", reader.size(), " bytes, its header needs ",
-                                        sizeof(LoadHeader)));
+    return bad_load(reader.size(), text("the Load message ends after ", reader.size(),
+                                        " bytes, its header needs ", sizeof(LoadHeader)));
   HYPURA_TRY(check_header(*header));
   HYPURA_TRY(check_sections(*header, reader));
   return LoadRecords{
       .header = *header,
       .files = copy_section<LoadFile>(reader, header->files_offset, header->n_files),
       .spec = *reader.record<model::ModelSpec>(header->specs_offset),
-      .tensors = copy_section<model::TensorEntry>(reader, header->tensors_offset, header->n_tensors),
+      .tensors =
+          copy_section<model::TensorEntry>(reader, header->tensors_offset, header->n_tensors),
       .blocks = copy_section<scheduler::Block>(reader, header->blocks_offset, header->n_blocks),
       .extents = copy_section<scheduler::Extent>(reader, header->extents_offset, header->n_extents),
       .pin_order = copy_section<uint32_t>(reader, header->pin_order_offset, header->n_pin_order),
@@ -115,8 +123,10 @@ Result<LoadRecords> copy_records(const MessageReader& reader) {
   };
 }
 
-Result<std::vector<LoadMessage::File>> decode_files(const LoadRecords& records, const MessageReader& reader) {
-  const auto strings = reader.section(records.header.strings_offset, records.header.strings_bytes, 1);
+Result<std::vector<LoadMessage::File>> decode_files(const LoadRecords& records,
+                                                    const MessageReader& reader) {
+  const auto strings =
+      reader.section(records.header.strings_offset, records.header.strings_bytes, 1);
   const MessageReader string_reader(*strings);
   std::vector<LoadMessage::File> files;
   for (size_t i = 0; i < records.files.size(); ++i) {
@@ -124,12 +134,15 @@ Result<std::vector<LoadMessage::File>> decode_files(const LoadRecords& records, 
     const uint64_t at = records.header.files_offset + i * sizeof(LoadFile);
     if (file.path_bytes == 0 || file.path_bytes > kPathBytesMax)
       return bad_load(at + offsetof(LoadFile, path_bytes),
-                      text("the path of file ", i, " has ", file.path_bytes, " bytes, allowed are 1 to ", kPathBytesMax));
+                      text("the path of file ", i, " has ", file.path_bytes,
+                           " bytes, allowed are 1 to ", kPathBytesMax));
     const auto path = string_reader.section(file.path_offset, file.path_bytes, 1);
     if (!path)
-      return bad_load(at + offsetof(LoadFile, path_offset), text("the path of file ", i, " lies outside the strings"));
+      return bad_load(at + offsetof(LoadFile, path_offset),
+                      text("the path of file ", i, " lies outside the strings"));
     if (std::find(path->begin(), path->end(), std::byte{0}) != path->end())
-      return bad_load(at + offsetof(LoadFile, path_offset), text("the path of file ", i, " contains a zero byte"));
+      return bad_load(at + offsetof(LoadFile, path_offset),
+                      text("the path of file ", i, " contains a zero byte"));
     if (file.size_bytes == 0 || file.size_bytes > static_cast<uint64_t>(INT64_MAX) - kHugePageBytes)
       return bad_load(at, text("file ", i, " is said to have ", file.size_bytes, " bytes"));
     files.push_back({.path = std::string(reinterpret_cast<const char*>(path->data()), path->size()),
@@ -162,8 +175,8 @@ Result<LoadMessage> decode_load(std::span<const std::byte> message) {
       .files = std::move(files),
       .spec = records.spec,
       .tensors = std::move(records.tensors),
-      .table = scheduler::BlockTable(std::move(records.blocks), std::move(records.extents), std::move(pin_order),
-                                     BlockId{records.header.first_head_band}),
+      .table = scheduler::BlockTable(std::move(records.blocks), std::move(records.extents),
+                                     std::move(pin_order), BlockId{records.header.first_head_band}),
       .inv_freq = std::move(records.inv_freq),
       .budget = records.budget,
   };

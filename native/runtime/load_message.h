@@ -51,7 +51,7 @@ struct LoadBudget {
   uint32_t pool_slots;
   uint32_t row_slots;
   uint32_t pin_count;
-  uint32_t n_ctx;            // positions per sequence, a multiple of kPositionsPerPage
+  uint32_t n_ctx;  // positions per sequence, a multiple of kPositionsPerPage
   uint32_t n_sequences;
   uint32_t batch_positions;  // 1 .. kBatchPositionsMax: positions of one prefill sweep
   uint32_t logits_rows;      // >= 1: rows of logits that one sweep may report at once
@@ -64,19 +64,19 @@ struct LoadHeader {
   uint32_t format;
   uint32_t abi_version;
   uint32_t n_files;
-  uint32_t n_models;      // 1
+  uint32_t n_models;  // 1
   uint32_t n_tensors;
   uint32_t n_blocks;
   uint32_t n_extents;
-  uint32_t n_pin_order;   // number of kBand blocks
+  uint32_t n_pin_order;  // number of kBand blocks
   uint32_t first_head_band;
-  uint32_t n_inv_freq;    // spec.n_rot / 2
-  uint32_t reserved;      // 0
-  uint64_t files_offset;    // LoadFile[n_files]
-  uint64_t specs_offset;    // ModelSpec[n_models]
-  uint64_t tensors_offset;  // TensorEntry[n_tensors]
-  uint64_t blocks_offset;   // Block[n_blocks]
-  uint64_t extents_offset;  // Extent[n_extents]
+  uint32_t n_inv_freq;        // spec.n_rot / 2
+  uint32_t reserved;          // 0
+  uint64_t files_offset;      // LoadFile[n_files]
+  uint64_t specs_offset;      // ModelSpec[n_models]
+  uint64_t tensors_offset;    // TensorEntry[n_tensors]
+  uint64_t blocks_offset;     // Block[n_blocks]
+  uint64_t extents_offset;    // Extent[n_extents]
   uint64_t pin_order_offset;  // u32[n_pin_order]
   uint64_t inv_freq_offset;   // f64[n_inv_freq]: radians per position of each rotated pair
   uint64_t budget_offset;     // LoadBudget

@@ -22,22 +22,25 @@ class SpecCheck {
     if (!holds) fail(field, sentence);
   }
   void positive(const char* name, size_t field, float found) {
-    if (!std::isfinite(found) || found <= 0) fail(field, text(name, " is ", found, ", it must be finite and above 0"));
+    if (!std::isfinite(found) || found <= 0)
+      fail(field, text(name, " is ", found, ", it must be finite and above 0"));
   }
   void factor(const char* name, size_t field, float found) {
-    if (!std::isfinite(found) || found == 0) fail(field, text(name, " is ", found, ", it must be finite and not 0"));
+    if (!std::isfinite(found) || found == 0)
+      fail(field, text(name, " is ", found, ", it must be finite and not 0"));
   }
   Status status() const { return status_; }
 
  private:
   void fail(size_t field, std::string sentence) {
-    if (status_.ok()) status_ = bad_load(spec_offset_ + field, "model shape: " + std::move(sentence));
+    if (status_.ok())
+      status_ = bad_load(spec_offset_ + field, "model shape: " + std::move(sentence));
   }
   uint64_t spec_offset_;
   Status status_;  // the first one
 };
 
-#define FIELD(name) #name, offsetof(ModelSpec, name), static_cast<uint64_t>(spec.name)
+#define FIELD(name) #name, offsetof(ModelSpec, name), static_cast < uint64_t>(spec.name)
 #define FLOAT(name) #name, offsetof(ModelSpec, name), spec.name
 
 void check_shape(const ModelSpec& spec, SpecCheck& check) {
@@ -45,12 +48,14 @@ void check_shape(const ModelSpec& spec, SpecCheck& check) {
   check.range(FIELD(n_embd), 1, kWidthMax);
   check.range(FIELD(n_head), 1, 65536);
   check.range(FIELD(n_head_kv), 1, 65536);
-  check.that(spec.n_head_kv == 0 || spec.n_head % spec.n_head_kv == 0, offsetof(ModelSpec, n_head_kv),
-             "n_head is not a multiple of n_head_kv");
+  check.that(spec.n_head_kv == 0 || spec.n_head % spec.n_head_kv == 0,
+             offsetof(ModelSpec, n_head_kv), "n_head is not a multiple of n_head_kv");
   check.range(FIELD(head_dim_k), 1, 65536);
   check.range(FIELD(head_dim_v), 1, 65536);
-  check.range("n_head * head_dim_k", offsetof(ModelSpec, head_dim_k), uint64_t{spec.n_head} * spec.head_dim_k, 1, kWidthMax);
-  check.range("n_head * head_dim_v", offsetof(ModelSpec, head_dim_v), uint64_t{spec.n_head} * spec.head_dim_v, 1, kWidthMax);
+  check.range("n_head * head_dim_k", offsetof(ModelSpec, head_dim_k),
+              uint64_t{spec.n_head} * spec.head_dim_k, 1, kWidthMax);
+  check.range("n_head * head_dim_v", offsetof(ModelSpec, head_dim_v),
+              uint64_t{spec.n_head} * spec.head_dim_v, 1, kWidthMax);
   check.range(FIELD(n_vocab), 1, kWidthMax);
   check.range(FIELD(n_layer_dense_lead), 0, spec.n_layer);
 }
@@ -72,7 +77,8 @@ void check_feed_forward(const ModelSpec& spec, SpecCheck& check) {
 void check_attention(const ModelSpec& spec, SpecCheck& check) {
   check.range(FIELD(rope), 0, static_cast<uint64_t>(model::RopeKind::kNeox));
   check.range(FIELD(n_rot), spec.rope == model::RopeKind::kNone ? 0 : 2, spec.head_dim_k);
-  check.that(spec.n_rot % 2 == 0, offsetof(ModelSpec, n_rot), "n_rot is odd, elements are rotated in pairs");
+  check.that(spec.n_rot % 2 == 0, offsetof(ModelSpec, n_rot),
+             "n_rot is odd, elements are rotated in pairs");
   check.range(FIELD(qk_norm), 0, static_cast<uint64_t>(model::QkNorm::kWholeRow));
   check.positive(FLOAT(norm_epsilon));
   check.positive(FLOAT(attention_scale));
@@ -97,13 +103,15 @@ Status check_spec(const ModelSpec& spec, uint64_t spec_offset_bytes) {
 
 Status check_inv_freq(const LoadRecords& records) {
   if (records.header.n_inv_freq != records.spec.n_rot / 2)
-    return bad_load(offsetof(LoadHeader, n_inv_freq),
-                    text("the Load message has ", records.header.n_inv_freq, " inverse frequencies, n_rot is ",
-                         records.spec.n_rot, ": it needs ", records.spec.n_rot / 2));
+    return bad_load(
+        offsetof(LoadHeader, n_inv_freq),
+        text("the Load message has ", records.header.n_inv_freq, " inverse frequencies, n_rot is ",
+             records.spec.n_rot, ": it needs ", records.spec.n_rot / 2));
   for (size_t i = 0; i < records.inv_freq.size(); ++i)
     if (!std::isfinite(records.inv_freq[i]) || records.inv_freq[i] < 0)
       return bad_load(records.header.inv_freq_offset + i * sizeof(double),
-                      text("inverse frequency ", i, " is ", records.inv_freq[i], ", it must be finite and not negative"));
+                      text("inverse frequency ", i, " is ", records.inv_freq[i],
+                           ", it must be finite and not negative"));
   return {};
 }
 

@@ -14,7 +14,8 @@ constexpr uint64_t kMemoryMax = 1ull << 62;
 
 Status check_range(const char* name, uint64_t found, uint64_t least, uint64_t most) {
   if (found >= least && found <= most) return {};
-  return Status::error(Code::kInvalidArgument, text(name, " is ", found, ", allowed are ", least, " to ", most));
+  return Status::error(Code::kInvalidArgument,
+                       text(name, " is ", found, ", allowed are ", least, " to ", most));
 }
 
 uint64_t decoder_bytes(const model::ModelSpec& spec, const MeasureOptions& options) {
@@ -34,7 +35,8 @@ Result<MemoryMeasure> measure(const model::ModelSpec& spec, const MeasureOptions
 
   const uint64_t kv = model::KvCache::kv_bytes(spec, options.n_ctx, options.n_sequences);
   if (kv > kMemoryMax || decoder_bytes(spec, options) > kMemoryMax)
-    return Status::error(Code::kInsufficientMemory, "this context length and model shape need more than 2^62 bytes");
+    return Status::error(Code::kInsufficientMemory,
+                         "this context length and model shape need more than 2^62 bytes");
   Carver counter;
   const ScratchLayout layout(spec, options, nullptr, counter);
   return MemoryMeasure{.kv_bytes = kv, .scratch_bytes = counter.used_bytes()};

@@ -35,7 +35,8 @@ Result<MemoryMeasure> measure(const model::ModelSpec& spec, const MeasureOptions
 
 // Buffers of one sequence, for its whole life.
 struct SequenceBuffers {
-  uint32_t* history = nullptr;    // (n_ctx + 1): the token at each position, the last one sampled included
+  uint32_t* history =
+      nullptr;  // (n_ctx + 1): the token at each position, the last one sampled included
   TokenRecord* tokens = nullptr;  // ring of kPendingTokensMax records
   float* logits = nullptr;        // ring of logits_rows rows of n_vocab
 };
@@ -43,8 +44,8 @@ struct SequenceBuffers {
 // scratch_bytes of the measure, cut up: the decoder's activations, the sampler, and each sequence's buffers.
 struct ScratchLayout {
   // spec and options were measured. kernels may be null when the carver only counts.
-  ScratchLayout(const model::ModelSpec& spec, const MeasureOptions& options, const kernels::KernelSet* kernels,
-                Carver& carver);
+  ScratchLayout(const model::ModelSpec& spec, const MeasureOptions& options,
+                const kernels::KernelSet* kernels, Carver& carver);
 
   std::span<std::byte> decoder;
   Sampler sampler;

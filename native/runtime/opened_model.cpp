@@ -13,9 +13,10 @@ using nvme_io::Arena, nvme_io::IoBackend, nvme_io::ModelFile;
 // Every region begins on a page; the sum was checked against the budget, which leaves these few bytes out of account.
 uint64_t arena_bytes(const LoadBudget& budget) {
   uint64_t sum = 0;
-  for (uint64_t part : {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes,
-                        budget.pool_slot_bytes * budget.pool_slots, budget.row_slot_bytes * budget.row_slots,
-                        budget.kv_bytes, budget.scratch_bytes})
+  for (uint64_t part :
+       {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes,
+        budget.pool_slot_bytes * budget.pool_slots, budget.row_slot_bytes * budget.row_slots,
+        budget.kv_bytes, budget.scratch_bytes})
     sum += align_up(part, kDirectAlignmentBytes);
   return sum;
 }
@@ -32,24 +33,28 @@ scheduler::CacheSizes cache_sizes(const LoadBudget& budget) {
 }
 
 Result<std::unique_ptr<IoBackend>> open_io(const EngineOptions& options, EngineFacts& facts) {
-  HYPURA_TRY_ASSIGN(nvme_io::OpenedBackend opened, nvme_io::open_backend(options.io, options.io_depth));
+  HYPURA_TRY_ASSIGN(nvme_io::OpenedBackend opened,
+                    nvme_io::open_backend(options.io, options.io_depth));
   facts.io_backend = opened.backend->capabilities().name;
   facts.io_reason = opened.reason;
   if (options.faults.empty()) return std::move(opened.backend);
   HYPURA_TRY_ASSIGN(nvme_io::FaultSchedule schedule, nvme_io::FaultSchedule::parse(options.faults));
   // A buffered backend takes any alignment.
   const uint32_t alignment = opened.backend->capabilities().direct ? nvme_io::kSectorBytes : 1;
-  return std::unique_ptr<IoBackend>(
-      std::make_unique<nvme_io::FaultIo>(std::move(opened.backend), std::move(schedule), alignment));
+  return std::unique_ptr<IoBackend>(std::make_unique<nvme_io::FaultIo>(
+      std::move(opened.backend), std::move(schedule), alignment));
 }
 
-Result<std::vector<ModelFile>> open_files(const LoadMessage& message, bool direct, EngineFacts& facts) {
+Result<std::vector<ModelFile>> open_files(const LoadMessage& message, bool direct,
+                                          EngineFacts& facts) {
   std::vector<ModelFile> files;
   facts.direct = true;
   for (uint32_t i = 0; i < message.files.size(); ++i) {
     const LoadMessage::File& file = message.files[i];
-    const nvme_io::FileIdentity identity{.size_bytes = file.size_bytes, .mtime_ns = file.mtime_ns,
-                                         .inode = file.inode, .device = file.device};
+    const nvme_io::FileIdentity identity{.size_bytes = file.size_bytes,
+                                         .mtime_ns = file.mtime_ns,
+                                         .inode = file.inode,
+                                         .device = file.device};
     Result<ModelFile> opened = ModelFile::open(file.path, identity, direct);
     if (!opened.ok()) {
       Status::Detail detail = *opened.status().detail();
@@ -58,7 +63,8 @@ Result<std::vector<ModelFile>> open_files(const LoadMessage& message, bool direc
     }
     if (!opened->direct()) {
       facts.direct = false;
-      facts.direct_reason = direct ? opened->direct_reason() : "the backend reads through the page cache";
+      facts.direct_reason =
+          direct ? opened->direct_reason() : "the backend reads through the page cache";
     }
     files.push_back(std::move(opened).value());
   }
@@ -69,8 +75,8 @@ Status make_scratch(const LoadMessage& message, uint32_t threads, const kernels:
                     OpenedModel& model) {
   HYPURA_TRY_ASSIGN(const std::span<std::byte> kv_memory,
                     model.arena->carve(message.budget.kv_bytes, kDirectAlignmentBytes));
-  HYPURA_TRY_ASSIGN(model.kv, model::KvCache::create(message.spec, message.budget.n_ctx, message.budget.n_sequences,
-                                                     kv_memory));
+  HYPURA_TRY_ASSIGN(model.kv, model::KvCache::create(message.spec, message.budget.n_ctx,
+                                                     message.budget.n_sequences, kv_memory));
   HYPURA_TRY_ASSIGN(const std::span<std::byte> memory,
                     model.arena->carve(message.budget.scratch_bytes, kDirectAlignmentBytes));
   Carver carver(memory.data());
@@ -88,37 +94,38 @@ MeasureOptions measure_options(const LoadMessage& message, uint32_t threads) {
           .n_sequences = message.budget.n_sequences};
 }
 
-Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options, scheduler::EventRing& events,
-                         const std::atomic<bool>& cancelled, const Publish& publish) {
+Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options,
+                         scheduler::EventRing& events, const std::atomic<bool>& cancelled,
+                         const Publish& publish) {
   HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend, open_io(options, facts));
   HYPURA_TRY_ASSIGN(files, open_files(message, backend->capabilities().direct, facts));
   HYPURA_TRY_ASSIGN(arena, Arena::create(arena_bytes(message.budget)));
   HYPURA_TRY(arena->touch(cancelled));
-  HYPURA_TRY_ASSIGN(cache,
-                    scheduler::BlockCache::create(message.table, cache_sizes(message.budget), files,
-                                                  std::move(backend), options.io_depth, *arena, events));
+  HYPURA_TRY_ASSIGN(
+      cache, scheduler::BlockCache::create(message.table, cache_sizes(message.budget), files,
+                                           std::move(backend), options.io_depth, *arena, events));
   publish(cache->counters());
   HYPURA_TRY(cache->load(cancelled));
 
   const kernels::KernelSet& kernels = kernels::choose_kernels(nullptr);
   HYPURA_TRY_ASSIGN(pool, kernels::ThreadPool::create(options.threads));
   HYPURA_TRY(make_scratch(message, options.threads, kernels, *this));
-  HYPURA_TRY_ASSIGN(decoder,
-                    model::Decoder::create({
-                        .spec = message.spec,
-                        .tensors = message.tensors,
-                        .inv_freq = message.inv_freq,
-                        .expert_type = [&table = message.table](BlockId block, uint32_t extent) {
-                          return table.extents(block)[extent].type;
-                        },
-                        .cache = *cache,
-                        .kernels = kernels,
-                        .pool = *pool,
-                        .kv = *kv,
-                        .scratch = scratch->decoder,
-                        .batch_positions = message.budget.batch_positions,
-                        .logits_rows = message.budget.logits_rows,
-                    }));
+  HYPURA_TRY_ASSIGN(decoder, model::Decoder::create({
+                                 .spec = message.spec,
+                                 .tensors = message.tensors,
+                                 .inv_freq = message.inv_freq,
+                                 .expert_type =
+                                     [&table = message.table](BlockId block, uint32_t extent) {
+                                       return table.extents(block)[extent].type;
+                                     },
+                                 .cache = *cache,
+                                 .kernels = kernels,
+                                 .pool = *pool,
+                                 .kv = *kv,
+                                 .scratch = scratch->decoder,
+                                 .batch_positions = message.budget.batch_positions,
+                                 .logits_rows = message.budget.logits_rows,
+                             }));
   facts.isa = kernels.name;
   facts.threads = options.threads;
   facts.arena_bytes = arena->size_bytes();

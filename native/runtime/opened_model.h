@@ -27,7 +27,7 @@
 namespace hypura::runtime {
 
 struct EngineOptions {
-  uint32_t threads = 0;   // compute threads, the token loop included; 0: usable cores
+  uint32_t threads = 0;  // compute threads, the token loop included; 0: usable cores
   nvme_io::BackendChoice io = nvme_io::BackendChoice::kAuto;
   uint32_t io_depth = 0;  // 0: kIoDepthDefault
   std::string faults;     // fault schedule (nvme_io/fault_schedule.h); empty in production
@@ -52,8 +52,9 @@ struct OpenedModel {
   // once, when the cache's counters exist, so that loading can be watched. After an error the model is good for nothing
   // but its destructor.
   // Errors: those of the parts; kCancelled when `cancelled` became true.
-  Status open(const LoadMessage& message, const EngineOptions& options, scheduler::EventRing& events,
-              const std::atomic<bool>& cancelled, const Publish& publish);
+  Status open(const LoadMessage& message, const EngineOptions& options,
+              scheduler::EventRing& events, const std::atomic<bool>& cancelled,
+              const Publish& publish);
 
   // Torn down from the last to the first.
   std::vector<nvme_io::ModelFile> files;

@@ -36,13 +36,15 @@ std::optional<int64_t> number_in(std::string_view text) {
 
 uint32_t cores_of(std::optional<int64_t> quota, std::optional<int64_t> period) {
   if (!quota || !period || *quota <= 0 || *period <= 0) return 0;
-  return static_cast<uint32_t>(std::clamp<int64_t>(*quota / *period + (*quota % *period != 0), 1, kThreadsMax));
+  return static_cast<uint32_t>(
+      std::clamp<int64_t>(*quota / *period + (*quota % *period != 0), 1, kThreadsMax));
 }
 
 uint32_t cores_by_affinity() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return static_cast<uint32_t>(std::max(CPU_COUNT(&set), 1));
+  if (sched_getaffinity(0, sizeof(set), &set) == 0)
+    return static_cast<uint32_t>(std::max(CPU_COUNT(&set), 1));
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
@@ -53,7 +55,9 @@ std::string cgroup_path(std::string_view cgroups, std::string_view controller) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string names = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool wanted = controller.empty() ? names == ",," : names.find("," + std::string(controller) + ",") != std::string::npos;
+    const bool wanted = controller.empty()
+                            ? names == ",,"
+                            : names.find("," + std::string(controller) + ",") != std::string::npos;
     if (wanted) return line.substr(second + 1);
   }
   return "/";
@@ -64,7 +68,8 @@ template <typename QuotaAt>
 uint32_t tightest(std::string path, QuotaAt quota_at) {
   uint32_t least = 0;
   for (;;) {
-    if (const uint32_t cores = quota_at(path); cores > 0) least = least == 0 ? cores : std::min(least, cores);
+    if (const uint32_t cores = quota_at(path); cores > 0)
+      least = least == 0 ? cores : std::min(least, cores);
     if (path.empty() || path == "/") return least;
     const size_t slash = path.find_last_of('/');
     path = slash == std::string::npos ? "" : path.substr(0, slash);
@@ -78,7 +83,8 @@ uint32_t cores_by_cgroups() {
   });
   const uint32_t v1 = tightest(cgroup_path(groups, "cpu"), [](const std::string& path) {
     const std::string folder = "/sys/fs/cgroup/cpu" + path;
-    return cores_by_quota(read_text(folder + "/cpu.cfs_quota_us"), read_text(folder + "/cpu.cfs_period_us"));
+    return cores_by_quota(read_text(folder + "/cpu.cfs_quota_us"),
+                          read_text(folder + "/cpu.cfs_period_us"));
   });
   return v1 == 0 ? v2 : v2 == 0 ? v1 : std::min(v1, v2);
 }
@@ -97,14 +103,16 @@ std::string cpuinfo_value(const std::string& cpuinfo, std::string_view key) {
 
 std::vector<std::string> relevant_features(const std::string& cpuinfo) {
   static constexpr std::string_view kRelevant[] = {
-      "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni",
-      "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "sve"};
+      "sse4_2",  "avx",      "f16c",     "fma",         "avx2",        "avx_vnni",
+      "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8",
+      "asimd",   "asimddp",  "i8mm",     "sve"};
   std::string flags = cpuinfo_value(cpuinfo, "flags");
   if (flags.empty()) flags = cpuinfo_value(cpuinfo, "Features");
   std::istringstream words(flags);
   std::vector<std::string> found;
   for (std::string word; words >> word;)
-    if (std::find(std::begin(kRelevant), std::end(kRelevant), word) != std::end(kRelevant)) found.push_back(word);
+    if (std::find(std::begin(kRelevant), std::end(kRelevant), word) != std::end(kRelevant))
+      found.push_back(word);
   return found;
 }
 
@@ -135,7 +143,8 @@ uint64_t memlock_limit() {
 uint32_t cores_by_quota(std::string_view cgroup2_cpu_max) {
   const size_t space = cgroup2_cpu_max.find(' ');
   if (space == std::string_view::npos) return 0;
-  return cores_of(number_in(cgroup2_cpu_max.substr(0, space)), number_in(cgroup2_cpu_max.substr(space)));
+  return cores_of(number_in(cgroup2_cpu_max.substr(0, space)),
+                  number_in(cgroup2_cpu_max.substr(space)));
 }
 
 uint32_t cores_by_quota(std::string_view quota_us, std::string_view period_us) {
@@ -144,7 +153,8 @@ uint32_t cores_by_quota(std::string_view quota_us, std::string_view period_us) {
 
 std::string chosen_of_brackets(std::string_view text) {
   const size_t open = text.find('['), close = text.find(']');
-  if (open == std::string_view::npos || close == std::string_view::npos || close < open) return "unknown";
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open)
+    return "unknown";
   return std::string(text.substr(open + 1, close - open - 1));
 }
 
@@ -165,11 +175,13 @@ HardwareReport probe(const std::string& path) {
   const char* reason = "";
   report.isa = kernels::choose_kernels(&reason).name;
   report.isa_reason = reason;
-  for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr; ++set)
+  for (const kernels::KernelSet* const* set = kernels::runnable_kernel_sets(); *set != nullptr;
+       ++set)
     report.isa_runnable.push_back((*set)->name);
   report.io = nvme_io::probe_backends();
   if (!path.empty()) report.direct = probe_direct(path);
-  report.transparent_huge_pages = chosen_of_brackets(read_text("/sys/kernel/mm/transparent_hugepage/enabled"));
+  report.transparent_huge_pages =
+      chosen_of_brackets(read_text("/sys/kernel/mm/transparent_hugepage/enabled"));
   report.memlock_limit_bytes = memlock_limit();
   return report;
 }

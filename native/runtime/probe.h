@@ -24,7 +24,8 @@ struct HardwareReport {
   std::string cpu_model;
   uint32_t logical_cores = 1;
   uint32_t usable_cores = 1;
-  std::vector<std::string> cpu_features;  // those that matter to kernels, as /proc/cpuinfo spells them
+  std::vector<std::string>
+      cpu_features;  // those that matter to kernels, as /proc/cpuinfo spells them
   std::string isa;
   std::string isa_reason;
   std::vector<std::string> isa_runnable;
@@ -41,8 +42,10 @@ HardwareReport probe(const std::string& path);
 uint32_t default_threads();
 
 // Parts of the above, as functions of texts.
-uint32_t cores_by_quota(std::string_view cgroup2_cpu_max);                        // "200000 100000", "max 100000"; 0: no limit
-uint32_t cores_by_quota(std::string_view quota_us, std::string_view period_us);   // cgroup v1; quota -1: no limit
-std::string chosen_of_brackets(std::string_view text);                            // "always [madvise] never" -> "madvise"
+uint32_t cores_by_quota(
+    std::string_view cgroup2_cpu_max);  // "200000 100000", "max 100000"; 0: no limit
+uint32_t cores_by_quota(std::string_view quota_us,
+                        std::string_view period_us);    // cgroup v1; quota -1: no limit
+std::string chosen_of_brackets(std::string_view text);  // "always [madvise] never" -> "madvise"
 
 }  // namespace hypura::runtime

@@ -26,14 +26,16 @@ TEST(quotas_become_cores) {
 TEST(the_chosen_word_stands_in_brackets) {
   EXPECT_EQ(chosen_of_brackets("always [madvise] never\n"), std::string("madvise"));
   EXPECT_EQ(chosen_of_brackets("[always] madvise never"), std::string("always"));
-  for (const char* broken : {"", "always", "]x[", "[x"}) EXPECT_EQ(chosen_of_brackets(broken), std::string("unknown"));
+  for (const char* broken : {"", "always", "]x[", "[x"})
+    EXPECT_EQ(chosen_of_brackets(broken), std::string("unknown"));
 }
 
 TEST(this_machine_is_reported) {
   const HardwareReport report = probe("/proc/self/exe");
   EXPECT(report.usable_cores >= 1 && report.usable_cores <= report.logical_cores);
   EXPECT(default_threads() <= std::max(1u, std::thread::hardware_concurrency()));
-  EXPECT(std::find(report.isa_runnable.begin(), report.isa_runnable.end(), report.isa) != report.isa_runnable.end());
+  EXPECT(std::find(report.isa_runnable.begin(), report.isa_runnable.end(), report.isa) !=
+         report.isa_runnable.end());
   EXPECT(!report.isa_reason.empty());
   EXPECT(report.io.size() >= 2);
   for (const auto& backend : report.io) EXPECT(backend.available || !backend.reason.empty());

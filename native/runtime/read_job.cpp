@@ -24,22 +24,26 @@ struct FreeDeleter {
 using AlignedBuffer = std::unique_ptr<std::byte, FreeDeleter>;
 
 Status failed(const Extent& extent, uint64_t offset, const ModelFile& file, int error) {
-  return Status(Status::Detail{
-      .code = error == 0 ? Code::kModelChanged : Code::kIo,
-      .message = error == 0 ? text(file.path(), " ends at ", offset, ": it became shorter while it was in use")
-                            : text("bytes at ", offset, " of ", file.path(), " could not be read: ", std::strerror(error)),
-      .errno_value = error,
-      .file = extent.file,
-      .offset_bytes = offset});
+  return Status(Status::Detail{.code = error == 0 ? Code::kModelChanged : Code::kIo,
+                               .message = error == 0
+                                              ? text(file.path(), " ends at ", offset,
+                                                     ": it became shorter while it was in use")
+                                              : text("bytes at ", offset, " of ", file.path(),
+                                                     " could not be read: ", std::strerror(error)),
+                               .errno_value = error,
+                               .file = extent.file,
+                               .offset_bytes = offset});
 }
 
 // One extent through the aligned buffer, piece by piece: a direct descriptor takes aligned offsets, lengths and memory only.
-Status read_extent(const Extent& extent, const ModelFile& file, std::byte* buffer, std::byte* into) {
+Status read_extent(const Extent& extent, const ModelFile& file, std::byte* buffer,
+                   std::byte* into) {
   uint64_t at = extent.offset_bytes;
   const uint64_t end = extent.offset_bytes + extent.size_bytes;
   while (at < end) {
     const uint64_t begin = align_down(at, kDirectAlignmentBytes);
-    const uint64_t wanted = std::min<uint64_t>(align_up(end, kDirectAlignmentBytes) - begin, kReadBytesMax);
+    const uint64_t wanted =
+        std::min<uint64_t>(align_up(end, kDirectAlignmentBytes) - begin, kReadBytesMax);
     const ssize_t got = ::pread(file.fd(), buffer, wanted, static_cast<off_t>(begin));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return failed(extent, begin, file, errno);
@@ -62,15 +66,18 @@ uint64_t job_bytes(const scheduler::BlockTable& table, std::span<const BlockId> 
   return sum;
 }
 
-Status run_read_job(ReadJob& job, const scheduler::BlockTable& table, std::span<const ModelFile> files,
-                    const std::atomic<bool>& cancelled) {
-  const AlignedBuffer buffer(static_cast<std::byte*>(std::aligned_alloc(kDirectAlignmentBytes, kReadBytesMax)));
+Status run_read_job(ReadJob& job, const scheduler::BlockTable& table,
+                    std::span<const ModelFile> files, const std::atomic<bool>& cancelled) {
+  const AlignedBuffer buffer(
+      static_cast<std::byte*>(std::aligned_alloc(kDirectAlignmentBytes, kReadBytesMax)));
   if (buffer == nullptr)
-    return Status::error(Code::kInsufficientMemory, text("no memory for a read buffer of ", kReadBytesMax, " bytes"));
+    return Status::error(Code::kInsufficientMemory,
+                         text("no memory for a read buffer of ", kReadBytesMax, " bytes"));
   std::byte* into = job.bytes.data();
   for (BlockId id : job.blocks) {
     for (const Extent& extent : table.extents(id)) {
-      if (cancelled.load(std::memory_order_relaxed)) return Status::error(Code::kCancelled, "the engine was closed");
+      if (cancelled.load(std::memory_order_relaxed))
+        return Status::error(Code::kCancelled, "the engine was closed");
       HYPURA_TRY(read_extent(extent, files[extent.file], buffer.get(), into));
       into += extent.size_bytes;
     }

@@ -22,7 +22,7 @@ class BlockTable;
 namespace hypura::runtime {
 
 struct ReadJob {
-  std::vector<BlockId> blocks;  // ids were checked
+  std::vector<BlockId> blocks;   // ids were checked
   std::vector<std::byte> bytes;  // the extents of the blocks, one after the other
   Status status;
   std::atomic<bool> done{false};  // release after the fields above; acquire before reading them
@@ -32,7 +32,7 @@ struct ReadJob {
 uint64_t job_bytes(const scheduler::BlockTable& table, std::span<const BlockId> blocks);
 
 // Fills job.bytes (already sized). Errors: kIo, kModelChanged when a file ended early, kCancelled, kInsufficientMemory.
-Status run_read_job(ReadJob& job, const scheduler::BlockTable& table, std::span<const nvme_io::ModelFile> files,
-                    const std::atomic<bool>& cancelled);
+Status run_read_job(ReadJob& job, const scheduler::BlockTable& table,
+                    std::span<const nvme_io::ModelFile> files, const std::atomic<bool>& cancelled);
 
 }  // namespace hypura::runtime

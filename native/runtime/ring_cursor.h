@@ -15,14 +15,23 @@ class RingCursor {
 
   // Exact for the side that calls; the other side may have made more of it meanwhile.
   uint32_t used() const {
-    return static_cast<uint32_t>(written_.load(std::memory_order_acquire) - read_.load(std::memory_order_acquire));
+    return static_cast<uint32_t>(written_.load(std::memory_order_acquire) -
+                                 read_.load(std::memory_order_acquire));
   }
   uint32_t free() const { return capacity_ - used(); }
 
-  uint32_t write_slot() const { return static_cast<uint32_t>(written_.load(std::memory_order_relaxed) % capacity_); }
-  uint32_t read_slot() const { return static_cast<uint32_t>(read_.load(std::memory_order_relaxed) % capacity_); }
-  void publish() { written_.fetch_add(1, std::memory_order_release); }  // pairs with used() of the consumer
-  void consume() { read_.fetch_add(1, std::memory_order_release); }     // pairs with used() of the producer
+  uint32_t write_slot() const {
+    return static_cast<uint32_t>(written_.load(std::memory_order_relaxed) % capacity_);
+  }
+  uint32_t read_slot() const {
+    return static_cast<uint32_t>(read_.load(std::memory_order_relaxed) % capacity_);
+  }
+  void publish() {
+    written_.fetch_add(1, std::memory_order_release);
+  }  // pairs with used() of the consumer
+  void consume() {
+    read_.fetch_add(1, std::memory_order_release);
+  }  // pairs with used() of the producer
   void clear() {
     written_.store(0, std::memory_order_relaxed);
     read_.store(0, std::memory_order_relaxed);

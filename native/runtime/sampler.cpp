@@ -54,8 +54,10 @@ Status check_sampling(const Sampling& s) {
   if (!(s.repeat_penalty > 0) || !std::isfinite(s.repeat_penalty))
     return outside("repeatPenalty", s.repeat_penalty, "finite and above 0");
   if (s.repeat_last_n < -1) return outside("repeatLastN", s.repeat_last_n, "-1 or more");
-  if (!std::isfinite(s.frequency_penalty)) return outside("frequencyPenalty", s.frequency_penalty, "finite");
-  if (!std::isfinite(s.presence_penalty)) return outside("presencePenalty", s.presence_penalty, "finite");
+  if (!std::isfinite(s.frequency_penalty))
+    return outside("frequencyPenalty", s.frequency_penalty, "finite");
+  if (!std::isfinite(s.presence_penalty))
+    return outside("presencePenalty", s.presence_penalty, "finite");
   return {};
 }
 
@@ -76,7 +78,8 @@ Sampler::Sampler(uint32_t n_vocab, const kernels::KernelSet* kernels, Carver& ca
   if (counts_ != nullptr) std::memset(counts_, 0, n_vocab * sizeof(uint32_t));
 }
 
-Result<Choice> Sampler::choose(const Sampling& sampling, std::span<const uint32_t> history, uint32_t position) {
+Result<Choice> Sampler::choose(const Sampling& sampling, std::span<const uint32_t> history,
+                               uint32_t position) {
   penalise(sampling, history);
   best_ = 0;
   bool finite = true;
@@ -86,7 +89,8 @@ Result<Choice> Sampler::choose(const Sampling& sampling, std::span<const uint32_
   }
   if (!finite) {
     const HotPathPause pause;
-    return Status::error(Code::kNonFinite, "a logit is NaN or infinite: the weights or the penalties are broken");
+    return Status::error(Code::kNonFinite,
+                         "a logit is NaN or infinite: the weights or the penalties are broken");
   }
 
   std::memcpy(probabilities_, logits_, n_vocab_ * sizeof(float));
@@ -98,14 +102,16 @@ Result<Choice> Sampler::choose(const Sampling& sampling, std::span<const uint32_
     token = draw(sampling, kept_candidates(sampling), uniform_at(sampling.seed, position));
   }
   // log p = (logit - largest) + log p(largest): p itself may have become 0.
-  const double log_probability = (static_cast<double>(logits_[token]) - logits_[best_]) + natural_log(probabilities_[best_]);
+  const double log_probability =
+      (static_cast<double>(logits_[token]) - logits_[best_]) + natural_log(probabilities_[best_]);
   return Choice{.token = token, .log_probability = static_cast<float>(log_probability)};
 }
 
 // For each token of the window: a positive logit is divided by repeat_penalty, another one multiplied; then the frequency
 // penalty comes off once per use and the presence penalty once.
 void Sampler::penalise(const Sampling& sampling, std::span<const uint32_t> history) {
-  const bool off = sampling.repeat_penalty == 1 && sampling.frequency_penalty == 0 && sampling.presence_penalty == 0;
+  const bool off = sampling.repeat_penalty == 1 && sampling.frequency_penalty == 0 &&
+                   sampling.presence_penalty == 0;
   if (off || sampling.repeat_last_n == 0) return;
   if (sampling.repeat_last_n > 0 && history.size() > static_cast<uint32_t>(sampling.repeat_last_n))
     history = history.last(static_cast<uint32_t>(sampling.repeat_last_n));
@@ -116,7 +122,8 @@ void Sampler::penalise(const Sampling& sampling, std::span<const uint32_t> histo
     counts_[token] = 0;
     float& logit = logits_[token];
     logit = logit > 0 ? logit / sampling.repeat_penalty : logit * sampling.repeat_penalty;
-    logit = logit - static_cast<float>(uses) * sampling.frequency_penalty - sampling.presence_penalty;
+    logit =
+        logit - static_cast<float>(uses) * sampling.frequency_penalty - sampling.presence_penalty;
   }
 }
 
@@ -165,7 +172,8 @@ uint32_t Sampler::kept_candidates(const Sampling& sampling) {
 
 // Walks the order until the cumulated weight passes uniform x total.
 uint32_t Sampler::draw(const Sampling& sampling, uint32_t kept, double uniform) {
-  const bool all = kept == n_vocab_;  // then weights_ is by id, and only as much is ordered as the walk needs
+  const bool all =
+      kept == n_vocab_;  // then weights_ is by id, and only as much is ordered as the walk needs
   if (!all) rank(kept);
   for (uint32_t i = 0; i < kept; ++i) {
     const float below = logits_[all ? i : ranked_[i]] - logits_[best_];

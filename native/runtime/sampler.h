@@ -52,7 +52,8 @@ class Sampler {
 
   // history: the sequence's tokens so far, oldest first; ids are below n_vocab. position: that of the chosen token.
   // Error: kNonFinite when the row holds NaN or an infinity.
-  Result<Choice> choose(const Sampling& sampling, std::span<const uint32_t> history, uint32_t position);
+  Result<Choice> choose(const Sampling& sampling, std::span<const uint32_t> history,
+                        uint32_t position);
 
  private:
   void penalise(const Sampling& sampling, std::span<const uint32_t> history);

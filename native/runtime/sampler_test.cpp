@@ -19,10 +19,12 @@ namespace {
 class TestSampler {
  public:
   explicit TestSampler(uint32_t n_vocab)
-      : memory_(bytes(n_vocab) + 64), carver_(aligned()), sampler_(n_vocab, kernels::runnable_kernel_sets()[0], carver_) {}
+      : memory_(bytes(n_vocab) + 64),
+        carver_(aligned()),
+        sampler_(n_vocab, kernels::runnable_kernel_sets()[0], carver_) {}
 
-  Result<Choice> choose(std::span<const float> logits, const Sampling& sampling, std::span<const uint32_t> history,
-                        uint32_t position) {
+  Result<Choice> choose(std::span<const float> logits, const Sampling& sampling,
+                        std::span<const uint32_t> history, uint32_t position) {
     std::copy(logits.begin(), logits.end(), sampler_.row().begin());
     const HotPathGuard guard;
     return sampler_.choose(sampling, history, position);
@@ -46,7 +48,8 @@ class TestSampler {
 std::vector<std::pair<uint32_t, double>> candidates(std::vector<double> logits, const Sampling& s,
                                                     std::span<const uint32_t> history) {
   if (s.repeat_last_n != 0) {
-    const size_t window = s.repeat_last_n < 0 ? history.size() : std::min<size_t>(history.size(), s.repeat_last_n);
+    const size_t window =
+        s.repeat_last_n < 0 ? history.size() : std::min<size_t>(history.size(), s.repeat_last_n);
     std::map<uint32_t, int> uses;
     for (uint32_t token : history.last(window)) ++uses[token];
     for (const auto& [token, n] : uses) {
@@ -57,7 +60,8 @@ std::vector<std::pair<uint32_t, double>> candidates(std::vector<double> logits, 
   }
   std::vector<uint32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
   if (s.temperature == 0) return {{order[0], 1}};
   if (s.top_k > 0 && s.top_k < order.size()) order.resize(s.top_k);
   if (s.top_p < 1) {
@@ -69,11 +73,13 @@ std::vector<std::pair<uint32_t, double>> candidates(std::vector<double> logits, 
     order.resize(kept);
   }
   if (s.min_p > 0)
-    while (order.size() > 1 && logits[order.back()] < logits[order[0]] + std::log(s.min_p)) order.pop_back();
+    while (order.size() > 1 && logits[order.back()] < logits[order[0]] + std::log(s.min_p))
+      order.pop_back();
   std::vector<std::pair<uint32_t, double>> out;
   double total = 0;
   for (uint32_t id : order) total += std::exp((logits[id] - logits[order[0]]) / s.temperature);
-  for (uint32_t id : order) out.push_back({id, std::exp((logits[id] - logits[order[0]]) / s.temperature) / total});
+  for (uint32_t id : order)
+    out.push_back({id, std::exp((logits[id] - logits[order[0]]) / s.temperature) / total});
   return out;
 }
 
@@ -89,15 +95,16 @@ TEST(sampler_draws_what_the_naive_one_draws) {
   for (int round = 0; round < 3000; ++round) {
     const uint32_t n = 1 + random() % 400;
     const std::vector<float> logits = random_logits(n, random);
-    const Sampling sampling{.temperature = random() % 5 == 0 ? 0.0f : 0.25f * static_cast<float>(1 + random() % 8),
-                            .top_k = random() % 3 == 0 ? 0u : static_cast<uint32_t>(1 + random() % 200),
-                            .top_p = random() % 2 ? 1.0f : 0.37f + 0.05f * static_cast<float>(random() % 12),
-                            .min_p = random() % 2 ? 0.0f : 0.013f * static_cast<float>(1 + random() % 20),
-                            .repeat_penalty = random() % 2 ? 1.0f : 2.0f,
-                            .repeat_last_n = static_cast<int32_t>(random() % 9) - 1,
-                            .frequency_penalty = random() % 2 ? 0.0f : 0.5f,
-                            .presence_penalty = random() % 2 ? 0.0f : 0.25f,
-                            .seed = static_cast<uint32_t>(random())};
+    const Sampling sampling{
+        .temperature = random() % 5 == 0 ? 0.0f : 0.25f * static_cast<float>(1 + random() % 8),
+        .top_k = random() % 3 == 0 ? 0u : static_cast<uint32_t>(1 + random() % 200),
+        .top_p = random() % 2 ? 1.0f : 0.37f + 0.05f * static_cast<float>(random() % 12),
+        .min_p = random() % 2 ? 0.0f : 0.013f * static_cast<float>(1 + random() % 20),
+        .repeat_penalty = random() % 2 ? 1.0f : 2.0f,
+        .repeat_last_n = static_cast<int32_t>(random() % 9) - 1,
+        .frequency_penalty = random() % 2 ? 0.0f : 0.5f,
+        .presence_penalty = random() % 2 ? 0.0f : 0.25f,
+        .seed = static_cast<uint32_t>(random())};
     std::vector<uint32_t> history(random() % 12);
     for (uint32_t& token : history) token = random() % n;
     const uint32_t position = random() % 1000;
@@ -119,7 +126,8 @@ TEST(sampler_draws_what_the_naive_one_draws) {
       }
     }
     if (margin > 1e-5) EXPECT_EQ(choice.value().token, expected);
-    EXPECT_EQ(sampler.choose(logits, sampling, history, position).value().token, choice.value().token);
+    EXPECT_EQ(sampler.choose(logits, sampling, history, position).value().token,
+              choice.value().token);
   }
 }
 
@@ -146,7 +154,8 @@ TEST(sampler_frequencies_follow_probabilities) {
   double total = 0;
   for (float x : logits) total += std::exp(static_cast<double>(x));
   for (uint32_t id = 0; id < 4; ++id)
-    EXPECT(std::abs(counts[id] / static_cast<double>(kDraws) - std::exp(static_cast<double>(logits[id])) / total) < 0.01);
+    EXPECT(std::abs(counts[id] / static_cast<double>(kDraws) -
+                    std::exp(static_cast<double>(logits[id])) / total) < 0.01);
 }
 
 TEST(sampler_breaks_ties_by_lower_id) {
@@ -172,10 +181,12 @@ TEST(sampler_refuses_broken_logits_and_survives_extremes) {
 TEST(sampler_options_are_checked) {
   EXPECT(check_sampling({}).ok());
   for (const Sampling& bad :
-       {Sampling{.temperature = -1}, Sampling{.temperature = NAN}, Sampling{.top_p = 0}, Sampling{.top_p = 1.1f},
-        Sampling{.min_p = -0.1f}, Sampling{.repeat_penalty = 0}, Sampling{.repeat_last_n = -2},
-        Sampling{.frequency_penalty = INFINITY}, Sampling{.presence_penalty = NAN}})
-    EXPECT_EQ(static_cast<int>(check_sampling(bad).code()), static_cast<int>(Code::kInvalidArgument));
+       {Sampling{.temperature = -1}, Sampling{.temperature = NAN}, Sampling{.top_p = 0},
+        Sampling{.top_p = 1.1f}, Sampling{.min_p = -0.1f}, Sampling{.repeat_penalty = 0},
+        Sampling{.repeat_last_n = -2}, Sampling{.frequency_penalty = INFINITY},
+        Sampling{.presence_penalty = NAN}})
+    EXPECT_EQ(static_cast<int>(check_sampling(bad).code()),
+              static_cast<int>(Code::kInvalidArgument));
 }
 
 TEST(uniform_draws_are_even_and_differ_by_seed_and_position) {

@@ -15,28 +15,34 @@ namespace {
 constexpr size_t kStopTokensMax = 1024;
 
 Status check_request(const Request& request, const Sequence::Limits& limits) {
-  if (request.tokens.empty()) return Status::error(Code::kInvalidArgument, "a request needs at least one token");
+  if (request.tokens.empty())
+    return Status::error(Code::kInvalidArgument, "a request needs at least one token");
   if (request.stop_tokens.size() > kStopTokensMax)
-    return Status::error(Code::kInvalidArgument,
-                         text(request.stop_tokens.size(), " stop tokens, at most ", kStopTokensMax, " are allowed"));
+    return Status::error(
+        Code::kInvalidArgument,
+        text(request.stop_tokens.size(), " stop tokens, at most ", kStopTokensMax, " are allowed"));
   for (size_t i = 0; i < request.tokens.size(); ++i)
     if (request.tokens[i] >= limits.n_vocab)
-      return Status::error(Code::kInvalidArgument, text("token ", i, " is ", request.tokens[i],
-                                                        ", the model has ", limits.n_vocab, " tokens"));
+      return Status::error(Code::kInvalidArgument,
+                           text("token ", i, " is ", request.tokens[i], ", the model has ",
+                                limits.n_vocab, " tokens"));
   if (request.pending_tokens_max == 0 || request.pending_tokens_max > kPendingTokensMax)
-    return Status::error(Code::kInvalidArgument, text("pendingTokensMax is ", request.pending_tokens_max,
-                                                      ", allowed are 1 to ", kPendingTokensMax));
+    return Status::error(Code::kInvalidArgument,
+                         text("pendingTokensMax is ", request.pending_tokens_max,
+                              ", allowed are 1 to ", kPendingTokensMax));
   return check_sampling(request.sampling);
 }
 
 Status closed_status() { return Status::error(Code::kClosed, "the sequence was closed"); }
 Status busy_status() {
-  return Status::error(Code::kBusy, "the sequence runs a request: wait until it is done, or cancel it");
+  return Status::error(Code::kBusy,
+                       "the sequence runs a request: wait until it is done, or cancel it");
 }
 
 }  // namespace
 
-Sequence::Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits, std::function<void()> wake)
+Sequence::Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits,
+                   std::function<void()> wake)
     : queue_(std::move(queue)),
       slot_(slot),
       limits_(limits),
@@ -59,8 +65,8 @@ Status Sequence::start(Request request) {
     const uint64_t wanted = uint64_t{length_.load()} + request.tokens.size();
     if (wanted > limits_.n_ctx)
       return Status::error(Code::kContextOverflow,
-                           text(request.tokens.size(), " tokens after ", length_.load(), " are ", wanted,
-                                " positions, the context holds ", limits_.n_ctx));
+                           text(request.tokens.size(), " tokens after ", length_.load(), " are ",
+                                wanted, " positions, the context holds ", limits_.n_ctx));
     request_ = std::move(request);
     generated_ = 0;
     error_ = {};
@@ -102,8 +108,8 @@ uint32_t Sequence::drain_logits(std::span<float> into) {
     const uint32_t available = logits_ring_.used();
     const uint64_t n_vocab = limits_.n_vocab;
     for (; rows < into.size() / n_vocab && rows < available; ++rows) {
-      std::memcpy(into.data() + rows * n_vocab, buffers_.logits + logits_ring_.read_slot() * n_vocab,
-                  n_vocab * sizeof(float));
+      std::memcpy(into.data() + rows * n_vocab,
+                  buffers_.logits + logits_ring_.read_slot() * n_vocab, n_vocab * sizeof(float));
       logits_ring_.consume();
     }
   }
@@ -136,8 +142,8 @@ Status Sequence::truncate(uint32_t length) {
   if (closed_ || close_asked_ || queue_->closing) return closed_status();
   if (is_running()) return busy_status();
   if (length > length_)
-    return Status::error(Code::kInvalidArgument,
-                         text("the sequence has ", length_.load(), " positions, it cannot be cut to ", length));
+    return Status::error(Code::kInvalidArgument, text("the sequence has ", length_.load(),
+                                                      " positions, it cannot be cut to ", length));
   length_ = length;
   return {};
 }
@@ -171,11 +177,13 @@ void Sequence::release_slot() {
 void LoopSide::advance(uint32_t n, uint32_t prompt_positions, uint64_t sweep_ns) {
   s_.length_.fetch_add(n, std::memory_order_relaxed);
   s_.prompt_processed_.fetch_add(prompt_positions, std::memory_order_relaxed);
-  (prompt_positions > 0 ? s_.prefill_ns_ : s_.decode_ns_).fetch_add(sweep_ns, std::memory_order_relaxed);
+  (prompt_positions > 0 ? s_.prefill_ns_ : s_.decode_ns_)
+      .fetch_add(sweep_ns, std::memory_order_relaxed);
 }
 
 void LoopSide::push_token(uint32_t token, float log_probability, bool stop) {
-  CHECK(s_.token_ring_.free() > 0);  // has_room_for_token() was asked, and pending_tokens_max is at most the capacity
+  CHECK(s_.token_ring_.free() >
+        0);  // has_room_for_token() was asked, and pending_tokens_max is at most the capacity
   s_.buffers_.tokens[s_.token_ring_.write_slot()] = {.token = token,
                                                      .position = length(),
                                                      .log_probability = log_probability,
@@ -199,7 +207,8 @@ Status LoopSide::push_logits(const float* row) {
     }
   }
   const uint64_t n_vocab = s_.limits_.n_vocab;
-  std::memcpy(s_.buffers_.logits + s_.logits_ring_.write_slot() * n_vocab, row, n_vocab * sizeof(float));
+  std::memcpy(s_.buffers_.logits + s_.logits_ring_.write_slot() * n_vocab, row,
+              n_vocab * sizeof(float));
   s_.logits_ring_.publish();
   return {};
 }

@@ -57,7 +57,8 @@ class Sequence : public std::enable_shared_from_this<Sequence> {
     uint32_t logits_rows;
   };
   // wake: called when something can be drained or changed, by any thread; at most once until acknowledge_wake().
-  Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits, std::function<void()> wake);
+  Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits,
+           std::function<void()> wake);
   ~Sequence();  // gives the slot back
 
   // Errors: kClosed, kBusy, kInvalidArgument, kContextOverflow with both numbers, what made the engine fatal.
@@ -129,7 +130,9 @@ class LoopSide {
   void set_phase(Phase phase) { s_.phase_.store(phase, std::memory_order_release); }
   const std::atomic<bool>& cancelled() const { return s_.cancelled_; }
   // Tokens at positions 0 .. n_ctx; the loop writes what it evaluates and samples.
-  std::span<uint32_t> history() const { return {s_.buffers_.history, uint64_t{s_.limits_.n_ctx} + 1}; }
+  std::span<uint32_t> history() const {
+    return {s_.buffers_.history, uint64_t{s_.limits_.n_ctx} + 1};
+  }
 
   void place(const SequenceBuffers& buffers) { s_.buffers_ = buffers; }  // queue's mutex held
   // Positions were evaluated: n of the prompt, or one generated token.

@@ -19,15 +19,15 @@
 namespace hypura::runtime {
 
 struct LoadParameters {
-  bool resident = true;       // every band pinned, every expert in the pool
-  uint32_t ring_slots = 2;    // of the largest band, when not resident
-  uint32_t pool_slots = 2;    // when not resident
+  bool resident = true;     // every band pinned, every expert in the pool
+  uint32_t ring_slots = 2;  // of the largest band, when not resident
+  uint32_t pool_slots = 2;  // when not resident
   uint32_t row_slots = 2;
   uint32_t n_ctx = 512;
   uint32_t n_sequences = 2;
   uint32_t batch_positions = 32;
   uint32_t logits_rows = 8;
-  uint32_t threads = 2;       // that scratch is measured for
+  uint32_t threads = 2;  // that scratch is measured for
 };
 
 // The model's bytes in a temporary file, removed with this object.
@@ -39,7 +39,8 @@ class TemporaryModelFile {
     const int fd = ::mkstemp(path_.data());
     if (fd >= 0) ::close(fd);
     std::ofstream out(path_, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    out.write(reinterpret_cast<const char*>(bytes.data()),
+              static_cast<std::streamsize>(bytes.size()));
     out.close();
     if (!out) testing::fail(__FILE__, __LINE__, "the temporary model file could not be written");
   }
@@ -54,7 +55,8 @@ class TemporaryModelFile {
 
 class LoadWriter {
  public:
-  LoadWriter(const model::TinyModel& model, const LoadParameters& parameters, const std::string& path)
+  LoadWriter(const model::TinyModel& model, const LoadParameters& parameters,
+             const std::string& path)
       : model_(model), parameters_(parameters), path_(path) {}
 
   std::vector<std::byte> write() {
@@ -75,8 +77,10 @@ class LoadWriter {
     header_.tensors_offset = put(model_.tensors.data(), header_.n_tensors = count(model_.tensors));
     header_.blocks_offset = put(blocks.data(), header_.n_blocks = count(blocks));
     header_.extents_offset = put(model_.extents.data(), header_.n_extents = count(model_.extents));
-    header_.pin_order_offset = put(model_.pin_order.data(), header_.n_pin_order = count(model_.pin_order));
-    header_.inv_freq_offset = put(model_.inv_freq.data(), header_.n_inv_freq = count(model_.inv_freq));
+    header_.pin_order_offset =
+        put(model_.pin_order.data(), header_.n_pin_order = count(model_.pin_order));
+    header_.inv_freq_offset =
+        put(model_.inv_freq.data(), header_.n_inv_freq = count(model_.inv_freq));
     header_.budget_offset = put(&budget, 1);
     header_.strings_offset = put(path_.data(), static_cast<uint32_t>(path_.size()));
     header_.strings_bytes = path_.size();
@@ -113,7 +117,8 @@ class LoadWriter {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < block.n_extents; ++i) {
       const scheduler::Extent& extent = model_.extents[block.first_extent + i];
-      sum += align_up(extent.offset_bytes + extent.size_bytes, 4096) - align_down(extent.offset_bytes, 4096);
+      sum += align_up(extent.offset_bytes + extent.size_bytes, 4096) -
+             align_down(extent.offset_bytes, 4096);
     }
     return sum;
   }
@@ -128,7 +133,9 @@ class LoadWriter {
       switch (block.kind) {
         case BlockKind::kTrunk: budget.trunk_bytes += bytes; break;
         case BlockKind::kBand: largest_band = std::max(largest_band, bytes); break;
-        case BlockKind::kRowBand: budget.row_slot_bytes = std::max(budget.row_slot_bytes, bytes); break;
+        case BlockKind::kRowBand:
+          budget.row_slot_bytes = std::max(budget.row_slot_bytes, bytes);
+          break;
         case BlockKind::kExpert:
           ++n_experts;
           budget.pool_slot_bytes = std::max(budget.pool_slot_bytes, bytes);
@@ -140,23 +147,28 @@ class LoadWriter {
     for (uint32_t i = 0; i < budget.pin_count; ++i)
       budget.pinned_bytes += hull_bytes(model_.blocks[index_of(model_.pin_order[i])]);
     budget.ring_bytes = parameters_.resident ? 0 : parameters_.ring_slots * largest_band;
-    budget.pool_slots = n_experts == 0 ? 0 : parameters_.resident ? n_experts : parameters_.pool_slots;
+    budget.pool_slots = n_experts == 0         ? 0
+                        : parameters_.resident ? n_experts
+                                               : parameters_.pool_slots;
     budget.row_slots = parameters_.row_slots;
     budget.n_ctx = parameters_.n_ctx;
     budget.n_sequences = parameters_.n_sequences;
     budget.batch_positions = parameters_.batch_positions;
     budget.logits_rows = parameters_.logits_rows;
     const Result<MemoryMeasure> measured =
-        measure(model_.spec(), {.batch_positions = budget.batch_positions, .logits_rows = budget.logits_rows,
-                                .threads = parameters_.threads, .n_ctx = budget.n_ctx,
+        measure(model_.spec(), {.batch_positions = budget.batch_positions,
+                                .logits_rows = budget.logits_rows,
+                                .threads = parameters_.threads,
+                                .n_ctx = budget.n_ctx,
                                 .n_sequences = budget.n_sequences});
     if (measured.ok()) {
       budget.kv_bytes = measured.value().kv_bytes;
       budget.scratch_bytes = measured.value().scratch_bytes;
     }
     budget.budget_bytes = budget.trunk_bytes + budget.pinned_bytes + budget.ring_bytes +
-                          budget.pool_slot_bytes * budget.pool_slots + budget.row_slot_bytes * budget.row_slots +
-                          budget.kv_bytes + budget.scratch_bytes;
+                          budget.pool_slot_bytes * budget.pool_slots +
+                          budget.row_slot_bytes * budget.row_slots + budget.kv_bytes +
+                          budget.scratch_bytes;
     return budget;
   }
 
@@ -171,7 +183,8 @@ inline model::TinyModel tiny_dense() {
   model::TinyShape shape;
   shape.spec = model::tiny_spec();
   shape.type = [](model::TensorRole role, uint32_t) {
-    return role == model::TensorRole::kFfnDown ? kernels::QuantType::kQ4_K : kernels::QuantType::kQ8_0;
+    return role == model::TensorRole::kFfnDown ? kernels::QuantType::kQ4_K
+                                               : kernels::QuantType::kQ8_0;
   };
   return model::TinyModel(std::move(shape), 1);
 }
@@ -183,8 +196,9 @@ inline model::TinyModel tiny_mixture(bool fused = false) {
   shape.fused_gate_up = fused;
   shape.optional = {model::TensorRole::kSharedRouter};
   shape.type = [](model::TensorRole role, uint32_t) {
-    return role == model::TensorRole::kRouter || role == model::TensorRole::kSharedRouter ? kernels::QuantType::kF32
-                                                                                          : kernels::QuantType::kQ8_0;
+    return role == model::TensorRole::kRouter || role == model::TensorRole::kSharedRouter
+               ? kernels::QuantType::kF32
+               : kernels::QuantType::kQ8_0;
   };
   return model::TinyModel(std::move(shape), 2);
 }

@@ -21,8 +21,8 @@ bool contains(std::span<const uint32_t> tokens, uint32_t token) {
 }
 
 bool can_go_on(LoopSide sequence) {
-  return sequence.cancelled().load(std::memory_order_relaxed) || sequence.phase() != Phase::kPaused ||
-         sequence.has_room_for_token();
+  return sequence.cancelled().load(std::memory_order_relaxed) ||
+         sequence.phase() != Phase::kPaused || sequence.has_room_for_token();
 }
 
 }  // namespace
@@ -37,7 +37,8 @@ std::shared_ptr<Sequence> TokenLoop::next() {
   for (;;) {
     std::shared_ptr<Sequence> sequence;
     parts_.queue.changed.wait(lock, [&] {
-      return parts_.queue.closing || !parts_.queue.jobs.empty() || (sequence = runnable()) != nullptr;
+      return parts_.queue.closing || !parts_.queue.jobs.empty() ||
+             (sequence = runnable()) != nullptr;
     });
     if (parts_.queue.closing) return nullptr;
     if (parts_.queue.jobs.empty()) return sequence;
@@ -88,7 +89,8 @@ Status TokenLoop::begin(LoopSide sequence) {
   // The host may have cut the timeline, or begun a new one on an old slot.
   parts_.model.kv->truncate(sequence.slot(), sequence.length());
   const Request& request = sequence.request();
-  std::copy(request.tokens.begin(), request.tokens.end(), sequence.history().begin() + sequence.length());
+  std::copy(request.tokens.begin(), request.tokens.end(),
+            sequence.history().begin() + sequence.length());
   sequence.set_phase(Phase::kPrefill);
   return {};
 }
@@ -127,7 +129,8 @@ Status TokenLoop::advance(LoopSide sequence) {
 
 TokenLoop::Step TokenLoop::make_step(LoopSide sequence) {
   const Request& request = sequence.request();
-  const uint32_t remaining = static_cast<uint32_t>(request.tokens.size()) - sequence.prompt_processed();
+  const uint32_t remaining =
+      static_cast<uint32_t>(request.tokens.size()) - sequence.prompt_processed();
   const uint32_t batch = parts_.message.budget.batch_positions;
   Step step;
   step.of_prompt = remaining > 0;
@@ -149,7 +152,8 @@ TokenLoop::Step TokenLoop::make_step(LoopSide sequence) {
 
 Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
   const uint64_t begin = now_ns();
-  const uint64_t stall_before = parts_.model.cache->counters().stall_ns.load(std::memory_order_relaxed);
+  const uint64_t stall_before =
+      parts_.model.cache->counters().stall_ns.load(std::memory_order_relaxed);
   const scheduler::Plan& plan = parts_.plans.take();
   parts_.counters.plan_number.store(plan.sequence_number, std::memory_order_relaxed);
   step_ = step;
@@ -159,25 +163,29 @@ Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
                                          .next_with_head = step.next_with_head,
                                          .prefill = step.count > 1,
                                          .cancelled = &sequence.cancelled()});
-  const Status status = parts_.model.decoder->sweep({.entries = std::span(entries_).first(step.count),
-                                                     .on_logits = on_logits,
-                                                     .logits_context = this,
-                                                     .observer = this,
-                                                     .cancelled = &sequence.cancelled()});
+  const Status status =
+      parts_.model.decoder->sweep({.entries = std::span(entries_).first(step.count),
+                                   .on_logits = on_logits,
+                                   .logits_context = this,
+                                   .observer = this,
+                                   .cancelled = &sequence.cancelled()});
   parts_.model.cache->end_sweep();
   sweep_ns_ = now_ns() - begin;
-  stall_ns_ = parts_.model.cache->counters().stall_ns.load(std::memory_order_relaxed) - stall_before;
+  stall_ns_ =
+      parts_.model.cache->counters().stall_ns.load(std::memory_order_relaxed) - stall_before;
   parts_.counters.sweeps.fetch_add(1, std::memory_order_relaxed);
   parts_.counters.sweep_ns.fetch_add(sweep_ns_, std::memory_order_relaxed);
   if (status.ok()) parts_.counters.positions.fetch_add(step.count, std::memory_order_relaxed);
   return status;
 }
 
-Status TokenLoop::on_logits(void* context, uint32_t first_row, uint32_t n_rows, const float* logits) {
+Status TokenLoop::on_logits(void* context, uint32_t first_row, uint32_t n_rows,
+                            const float* logits) {
   TokenLoop& loop = *static_cast<TokenLoop*>(context);
   const uint64_t n_vocab = loop.parts_.message.spec.n_vocab;
   if (loop.sequence_->request().logits == LogitsWanted::kAll) {
-    for (uint32_t i = 0; i < n_rows; ++i) HYPURA_TRY(loop.sequence_->push_logits(logits + i * n_vocab));
+    for (uint32_t i = 0; i < n_rows; ++i)
+      HYPURA_TRY(loop.sequence_->push_logits(logits + i * n_vocab));
     loop.sequence_->wake();
   }
   if (loop.step_.samples && first_row + n_rows == loop.step_.rows) {
@@ -191,8 +199,10 @@ Status TokenLoop::sample(LoopSide sequence) {
   const uint32_t position = sequence.length();
   const Request& request = sequence.request();
   HYPURA_TRY_ASSIGN(const Choice choice,
-                    parts_.model.scratch->sampler.choose(request.sampling, sequence.history().first(position), position));
-  sequence.push_token(choice.token, choice.log_probability, contains(request.stop_tokens, choice.token));
+                    parts_.model.scratch->sampler.choose(
+                        request.sampling, sequence.history().first(position), position));
+  sequence.push_token(choice.token, choice.log_probability,
+                      contains(request.stop_tokens, choice.token));
   parts_.counters.tokens.fetch_add(1, std::memory_order_relaxed);
   record_token(choice.token);
   return {};
@@ -208,7 +218,8 @@ void TokenLoop::fail(LoopSide sequence, Status status) {
 }
 
 // One position: its choice, best first. Several: their union, which is what was read.
-void TokenLoop::on_route(uint16_t layer, uint32_t, std::span<const uint16_t> experts, std::span<const float>) {
+void TokenLoop::on_route(uint16_t layer, uint32_t, std::span<const uint16_t> experts,
+                         std::span<const float>) {
   if (step_.count == 1) record_route(layer, experts);
 }
 void TokenLoop::on_union(uint16_t layer, std::span<const uint16_t> experts) {

@@ -55,8 +55,8 @@ class TokenLoop final : private model::SweepObserver {
   struct Step {
     uint32_t count = 0;
     bool of_prompt = false;
-    bool samples = false;       // its last position's logits choose the next token
-    uint32_t rows = 0;          // entries that want logits
+    bool samples = false;  // its last position's logits choose the next token
+    uint32_t rows = 0;     // entries that want logits
     bool next_with_head = true;
   };
 
@@ -78,7 +78,7 @@ class TokenLoop final : private model::SweepObserver {
   void record_token(uint32_t token);
 
   Parts parts_;
-  uint32_t turn_ = 0;          // index into the queue's running sequences
+  uint32_t turn_ = 0;  // index into the queue's running sequences
   uint32_t sweep_number_ = 0;
   std::array<model::TokenEntry, kBatchPositionsMax> entries_;
 

@@ -24,12 +24,14 @@ struct WorkQueue {
   std::condition_variable changed;
 
   // All guarded by `mutex`.
-  std::vector<std::shared_ptr<Sequence>> running;  // sequences with a request, in turn order; capacity: all slots
+  std::vector<std::shared_ptr<Sequence>>
+      running;  // sequences with a request, in turn order; capacity: all slots
   std::deque<std::shared_ptr<ReadJob>> jobs;
-  std::vector<bool> slot_taken;   // by KV slot
-  bool closing = false;           // close() was called: nothing new begins
-  bool buffers_alive = false;     // the sequences' rings are placed; false before loading and after closing
-  Status fatal;                   // not ok: loading failed, or an invariant broke; nothing can run any more
+  std::vector<bool> slot_taken;  // by KV slot
+  bool closing = false;          // close() was called: nothing new begins
+  bool buffers_alive =
+      false;     // the sequences' rings are placed; false before loading and after closing
+  Status fatal;  // not ok: loading failed, or an invariant broke; nothing can run any more
 };
 
 }  // namespace hypura::runtime
