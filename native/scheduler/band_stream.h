@@ -97,7 +97,7 @@ class BandStream {
   bool queue_was_full_ = false;
   Cursor cursor_;                        // next band to push
   BlockId demanded_ = kNoBlock;          // the loop waits for it
-  BlockId awaited_ = kNoBlock;           // whose failure ends a wait; another band's is met again when it is waited for
+  BlockId awaited_ = kNoBlock;           // its failure ends a wait; others fail again when it is their turn
   BlockId failed_band_ = kNoBlock;
   FetchOutcome failure_;
 };

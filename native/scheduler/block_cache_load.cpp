@@ -1,6 +1,6 @@
 // Filling memory before the first sweep: trunk, pinned stack, and the experts when there is a slot for each.
 #include <algorithm>
-#include <limits>
+#include <tuple>
 
 #include "native/base/check.h"
 #include "native/scheduler/block_cache_state.h"
@@ -42,7 +42,7 @@ Status BlockCache::load(const std::atomic<bool>& cancelled) {
   // In the order of the file, which is what drives like best.
   std::sort(s.jobs.begin(), s.jobs.end(), [&](const State::LoadJob& a, const State::LoadJob& b) {
     const Extent &left = s.table.extents(a.block)[0], &right = s.table.extents(b.block)[0];
-    return left.file != right.file ? left.file < right.file : left.offset_bytes < right.offset_bytes;
+    return std::tie(left.file, left.offset_bytes) < std::tie(right.file, right.offset_bytes);
   });
   uint64_t total = 0;
   for (const State::LoadJob& job : s.jobs) total += s.hulls.hull_bytes(job.block);
