@@ -11,7 +11,7 @@
 import type { Metadata } from '../gguf/types.js'
 import { decodeByteAlphabet } from './byte-alphabet.js'
 import { ByteTable } from './byte-table.js'
-import { createSymbolList, mergeAll, resetSymbols, type MergeRules } from './merge-queue.js'
+import { createSymbolList, keptSymbols, mergeAll, resetSymbols, type MergeRules, type SymbolList } from './merge-queue.js'
 import { mergesMax } from './limits.js'
 import { MergeTable } from './merge-table.js'
 import { cutWords, type PreTokenizer } from './pre-tokenizers.js'
@@ -97,7 +97,7 @@ class BpeEncoder implements TextEncoderCore {
   readonly #vocabulary: Vocabulary
   /** Token of each single byte, -1 where there is none. */
   readonly #single: Int32Array
-  readonly #list = createSymbolList()
+  #list: SymbolList = createSymbolList()
   /** Token per symbol of the word in work; -1 - byte for a byte or character without a token. */
   #symbols: Int32Array = new Int32Array(64)
   readonly #mergeRules: MergeRules
@@ -127,6 +127,10 @@ class BpeEncoder implements TextEncoderCore {
       this.#encodeWord(bytes, at, end, out)
       from = to
       at = end
+    }
+    if (this.#symbols.length > keptSymbols) {
+      this.#symbols = new Int32Array(64)
+      this.#list = createSymbolList()
     }
   }
 

@@ -5,10 +5,7 @@
  * join is faster than a heap.
  */
 
-/**
- * Symbols of one word as a doubly linked list, in columns. `first` is always symbol 0.
- * Reused from word to word: grows, never shrinks below its largest word.
- */
+/** Symbols of one word as a doubly linked list, in columns, beginning with symbol 0. Reused from word to word. */
 export interface SymbolList {
   length: number
   /** Index of the neighbours, -1 at the ends. */
@@ -24,6 +21,9 @@ export interface MergeRules {
 }
 
 const smallMax = 40
+
+/** Symbols for which working memory is kept after a text; a word of megabytes gives its memory back. */
+export const keptSymbols: number = 1 << 18
 
 export function createSymbolList(): SymbolList {
   return { length: 0, next: new Int32Array(64), previous: new Int32Array(64) }

@@ -10,7 +10,7 @@
 import type { Metadata } from '../gguf/types.js'
 import type { TextEncoderCore } from './bpe.js'
 import { ByteTable } from './byte-table.js'
-import { createSymbolList, mergeAll, resetSymbols, type MergeRules } from './merge-queue.js'
+import { createSymbolList, keptSymbols, mergeAll, resetSymbols, type MergeRules, type SymbolList } from './merge-queue.js'
 import type { NumberList } from './number-list.js'
 import { toCodeText } from './unicode-classes.js'
 import { characterBytes, escapeBlanks, utf8Length, writeUtf8 } from './utf8.js'
@@ -59,7 +59,7 @@ class SpmEncoder implements TextEncoderCore {
   readonly #vocabulary: Vocabulary
   readonly #table: ByteTable
   readonly #ranks: Int32Array
-  readonly #list = createSymbolList()
+  #list: SymbolList = createSymbolList()
   /** Start of each symbol in the text's bytes; symbol i ends where its neighbour to the right begins. */
   #starts: Int32Array = new Int32Array(64)
   #ends: Int32Array = new Int32Array(64)
@@ -98,6 +98,11 @@ class SpmEncoder implements TextEncoderCore {
     mergeAll(this.#list, this.#rules)
     for (let i = length > 0 ? 0 : -1; i >= 0; i = this.#list.next[i]!) this.#emit(this.#starts[i]!, this.#ends[i]!, out)
     this.#bytes = new Uint8Array(0)
+    if (length > keptSymbols) {
+      this.#starts = new Int32Array(64)
+      this.#ends = new Int32Array(64)
+      this.#list = createSymbolList()
+    }
   }
 
   #emit(from: number, to: number, out: NumberList): void {

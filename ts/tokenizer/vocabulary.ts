@@ -121,8 +121,8 @@ export function elementType(metadata: Metadata, key: string): string {
 function scanTexts(
   metadata: Metadata, texts: StringArray, kinds: Uint8Array, byteTokens: Int32Array, named: Map<string, number>,
 ): void {
-  const lengths = new Set([...fillNames, ...endNames, ...controlNames].map((name) => Buffer.byteLength(name)))
-  const known = new Set<string>([...fillNames, ...endNames, ...controlNames])
+  const known = new Set<string>(controlNames)
+  const lengths = new Set(controlNames.map((name) => new TextEncoder().encode(name).length))
   for (let id = 0; id < texts.length; id++) {
     const bytes = texts.bytes(id)
     const byte = byteOf(bytes)
@@ -130,7 +130,6 @@ function scanTexts(
     if (kinds[id] === tokenKinds.byte && byte < 0) {
       throw corruptVocabulary(metadata, 'T4', 'tokens', `token ${id} is a byte token, but its text ${JSON.stringify(texts.text(id).slice(0, 20))} is not <0x00> to <0xFF>`)
     }
-    if (kinds[id] === tokenKinds.normal && bytes.length < 3) continue
     if (!lengths.has(bytes.length)) continue
     const text = texts.text(id)
     if (known.has(text) && !named.has(text)) named.set(text, id)
