@@ -58,7 +58,7 @@ test('another ABI version and a foreign module are refused', () => {
   expect(failureOf({ override: join(root, 'broken.cjs') }).message).toContain('broken.cjs: no.')
 })
 
-test('a prebuilt file comes before a build of the checkout', () => {
+test('what was built here comes before the prebuilt file, which may be older', () => {
   const paths = bindingPaths({ root: '/r', platform: 'linux', arch: 'x64', override: '' })
-  expect(paths).toEqual(['/r/prebuilds/linux-x64/hypura.node', '/r/build/cmake/Release/hypura.node', '/r/build/cmake/hypura.node'])
+  expect(paths).toEqual(['/r/build/cmake/Release/hypura.node', '/r/build/cmake/hypura.node', '/r/prebuilds/linux-x64/hypura.node'])
 })

@@ -1,5 +1,5 @@
 /**
- * Finds and loads the addon: the path in HYPURA_NATIVE_PATH, the package's prebuilt file, or a checkout's own build.
+ * Finds and loads the addon: the path in HYPURA_NATIVE_PATH, what was built here, or the package's prebuilt file.
  *
  * One binary serves every version of Node and Electron (Node-API 8), so only platform and architecture choose the file.
  */
@@ -27,9 +27,9 @@ export interface BindingSource {
 export function bindingPaths({ root, platform, arch, override }: BindingSource): readonly string[] {
   if (override !== undefined && override !== '') return [override]
   return [
-    join(root, 'prebuilds', `${platform}-${arch}`, 'hypura.node'),
     join(root, 'build/cmake/Release/hypura.node'),
     join(root, 'build/cmake/hypura.node'),
+    join(root, 'prebuilds', `${platform}-${arch}`, 'hypura.node'),
   ]
 }
 
