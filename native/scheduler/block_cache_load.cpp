@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "native/base/check.h"
 #include "native/scheduler/block_cache_state.h"
 
 namespace hypura::scheduler {
