@@ -45,7 +45,7 @@ async function run(path: string, positional: string | undefined, flags: RunFlags
   const prompt = await readPrompt({ prompt: flags.prompt ?? positional, file: flags.file })
   using interrupts = catchInterrupts()
   await using model = await loadWithProgress(path, { ...loadOptionsOf(flags), loadSignal: interrupts.signal })
-  if (prompt === undefined) return runRepl(path, model, { ...flags, allowPlain: true })
+  if (prompt === undefined) return await runRepl(path, model, { ...flags, allowPlain: true })
 
   await using sequence = model.createSequence()
   const tokens = await promptTokens(model, sequence, prompt, flags)

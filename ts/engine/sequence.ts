@@ -37,7 +37,9 @@ export interface SequenceParts {
 
 export class Sequence implements AsyncDisposable {
   readonly #parts: SequenceParts
+  /** The timeline. Its last tokens may not be in the cache yet: a sampled token is evaluated with the next request. */
   #tokens: number[] = []
+  #evaluated = 0
   #busy = false
   #closed = false
 
@@ -45,7 +47,7 @@ export class Sequence implements AsyncDisposable {
     this.#parts = parts
   }
 
-  /** Tokens whose keys and values are in the cache, oldest first. */
+  /** The timeline: everything that was given and generated, oldest first. */
   get tokens(): readonly number[] {
     return this.#tokens
   }
@@ -75,7 +77,7 @@ export class Sequence implements AsyncDisposable {
     const checked = checkGenerateOptions(options)
     this.#assertReady()
     let kept = 0
-    while (kept < this.#tokens.length && kept < timeline.length - 1 && this.#tokens[kept] === timeline[kept]) kept++
+    while (kept < this.#evaluated && kept < timeline.length - 1 && this.#tokens[kept] === timeline[kept]) kept++
     this.truncate(kept)
     return this.#start(timeline.slice(kept), kept, checked)
   }
@@ -87,9 +89,10 @@ export class Sequence implements AsyncDisposable {
     options.signal?.throwIfAborted()
     const { native, vocabularySize, logitsRows, paths } = this.#parts
     const wake = new Wake()
-    const request = { tokens: Uint32Array.from(tokens), maxTokens: 0, stopTokens: new Uint32Array(0), sampling: greedy, logits: sink === undefined ? 'none' : 'all', pendingTokensMax: 1 } as const
+    const wanted = [...this.#tokens.slice(this.#evaluated), ...tokens]
+    const request = { tokens: Uint32Array.from(wanted), maxTokens: 0, stopTokens: new Uint32Array(0), sampling: greedy, logits: sink === undefined ? 'none' : 'all', pendingTokensMax: 1 } as const
     const rows = sink === undefined ? undefined : new Float32Array(vocabularySize * logitsRows)
-    const first = this.#tokens.length
+    const first = this.#evaluated
     const cancel = (): void => native.cancel()
     this.#setBusy(true)
     try {
@@ -120,7 +123,8 @@ export class Sequence implements AsyncDisposable {
       throw error
     } finally {
       options.signal?.removeEventListener('abort', cancel)
-      this.#tokens = [...this.#tokens, ...tokens].slice(0, native.state().length)
+      this.#evaluated = native.state().length
+      this.#tokens = [...this.#tokens, ...tokens].slice(0, this.#evaluated)
       this.#setBusy(false)
     }
   }
@@ -129,9 +133,11 @@ export class Sequence implements AsyncDisposable {
   truncate(length: number): void {
     this.#assertReady()
     if (!Number.isInteger(length) || length < 0) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `cannot truncate to ${length} positions`)
-    if (length >= this.#tokens.length) return
-    callNative(() => this.#parts.native.truncate(length), this.#parts.paths)
-    this.#tokens.length = length
+    if (length < this.#evaluated) {
+      callNative(() => this.#parts.native.truncate(length), this.#parts.paths)
+      this.#evaluated = length
+    }
+    if (length < this.#tokens.length) this.#tokens.length = length
   }
 
   async close(): Promise<void> {
@@ -151,7 +157,7 @@ export class Sequence implements AsyncDisposable {
     this.#checkRoom(tokens, 1)
     const before = [...this.#tokens, ...tokens]
     const request: GenerateRequest = {
-      tokens: Uint32Array.from(tokens),
+      tokens: Uint32Array.from(before.slice(this.#evaluated)),
       maxTokens: Math.min(options.maxTokens ?? Infinity, contextLength - before.length + 1),
       stopTokens: options.ignoreEndTokens === true ? new Uint32Array(0) : Uint32Array.from(tokenizer.endTokens),
       sampling: samplingOf(options),
@@ -167,11 +173,15 @@ export class Sequence implements AsyncDisposable {
       stopOnAbortSignal: options.stopOnAbortSignal ?? false,
       onEnd: (generated) => {
         if (!this.#busy) return
-        const timeline = [...before, ...generated]
-        const { length } = native.state()
-        // After a stop string the cache may hold tokens that were never delivered: they leave with the next truncate.
-        this.#tokens = timeline.slice(0, length)
-        if (length > this.#tokens.length) native.truncate(this.#tokens.length)
+        this.#tokens = [...before, ...generated]
+        this.#evaluated = native.state().length
+        // After a stop string the cache may hold tokens that were never delivered.
+        if (this.#evaluated > this.#tokens.length) {
+          native.truncate(this.#tokens.length)
+          this.#evaluated = this.#tokens.length
+        }
+        // After an error or a cancelled prompt it may hold fewer than were given: those are forgotten.
+        if (this.#evaluated < before.length) this.#tokens.length = this.#evaluated
         this.#setBusy(false)
       },
     })
@@ -185,7 +195,7 @@ export class Sequence implements AsyncDisposable {
     if (need > contextLength) {
       throw new HypuraError('ERR_HYPURA_CONTEXT_OVERFLOW', `the prompt needs ${need} positions, the context holds ${contextLength}: shorten it, or load with a larger context (--ctx-size ${need + 256})`, { need, have: contextLength })
     }
-    if (tokens.length < atLeast) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'the prompt is empty: there is no token to continue from')
+    if (this.#tokens.length - this.#evaluated + tokens.length < atLeast) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'the prompt is empty: there is no token to continue from')
     const wrong = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabularySize)
     if (wrong !== undefined) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `token ${wrong} is not in the vocabulary of ${vocabularySize} tokens`, { found: wrong, allowed: `0 .. ${vocabularySize - 1}` })
   }
