@@ -1,35 +1,53 @@
 /**
- * Ctrl-C manners: the first stops what runs, the second leaves at once.
+ * Ctrl-C manners: the first SIGINT or SIGTERM stops what runs, a second one leaves at once.
  *
- * A command registers what "stop" means while it works; with nothing registered the process ends as usual.
+ * The process ends with 130 or 143 afterwards, whatever else the command does. A conversation takes SIGINT over for the time
+ * of an answer, because there Ctrl-C means "stop this answer".
  */
 import { exitCodes } from './exit-codes.js'
 
+type StopSignal = 'SIGINT' | 'SIGTERM'
+
+/** Why things were aborted: no error to report, only an exit code. */
+export class Interrupted extends Error {
+  readonly exitCode: number
+
+  constructor(signal: StopSignal) {
+    super(`interrupted by ${signal}`)
+    this.name = 'Interrupted'
+    this.exitCode = signal === 'SIGTERM' ? exitCodes.terminated : exitCodes.interrupted
+  }
+}
+
 export interface Interrupts extends Disposable {
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first signal; the reason is an Interrupted. */
   readonly signal: AbortSignal
-  /** The exit code that the signal asks for; undefined when none came. */
-  readonly exitCode: number | undefined
+  /** Hands SIGINT to somebody else, or takes it back. */
+  divert(handler: (() => void) | undefined): void
+  /** Does what SIGINT does when it is not diverted. */
+  interrupt(): void
 }
 
 export function catchInterrupts(): Interrupts {
   const controller = new AbortController()
-  let exitCode: number | undefined
-  const onSignal = (name: NodeJS.Signals): void => {
-    if (exitCode !== undefined) process.exit(exitCode)
-    exitCode = name === 'SIGTERM' ? exitCodes.terminated : exitCodes.interrupted
-    controller.abort(new Error(`interrupted by ${name}`))
+  let diverted: (() => void) | undefined
+  const stop = (name: StopSignal): void => {
+    const reason = new Interrupted(name)
+    if (controller.signal.aborted) process.exit(reason.exitCode)
+    process.exitCode = reason.exitCode
+    controller.abort(reason)
   }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
+  const onSigint = (): void => (diverted === undefined ? stop('SIGINT') : diverted())
+  const onSigterm = (): void => stop('SIGTERM')
+  process.on('SIGINT', onSigint)
+  process.on('SIGTERM', onSigterm)
   return {
     signal: controller.signal,
-    get exitCode() {
-      return exitCode
-    },
+    divert: (handler) => (diverted = handler),
+    interrupt: () => stop('SIGINT'),
     [Symbol.dispose]() {
-      process.off('SIGINT', onSignal)
-      process.off('SIGTERM', onSignal)
+      process.off('SIGINT', onSigint)
+      process.off('SIGTERM', onSigterm)
     },
   }
 }

@@ -8,7 +8,9 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
   try {
     const model = await loadModel(path, {
       ...options,
-      onLoadProgress: (progress) => bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}`),
+      onLoadProgress: (progress) => {
+        if (progress.totalBytes > 0) bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}`)
+      },
     })
     bar.clear()
     note(modeLine(model))

@@ -1,9 +1,10 @@
 /** What a conversation understands besides messages: /help, /clear, /regen, /read, /set, /show, /stats, /bye. */
-import { readFile } from 'node:fs/promises'
+import { InvalidArgumentError } from 'commander'
 import { HypuraError, nearest } from '../ts/engine/index.js'
 import { showFooter } from './answer.js'
-import { integer, real, type SamplingFlags } from './commands/shared-options.js'
+import { type SamplingFlags, type SamplingParameter, samplingParsers } from './commands/shared-options.js'
 import { modeLine } from './loading.js'
+import { readTextFile } from './prompt-input.js'
 import type { Conversation } from './repl.js'
 import { note } from './terminal.js'
 
@@ -18,17 +19,20 @@ interface SlashCommand {
 
 const done: Action = { kind: 'done' }
 
-const parameters: Readonly<Record<string, { readonly key: keyof SamplingFlags; readonly parse: (text: string) => number }>> = {
-  temp: { key: 'temp', parse: real },
-  'top-k': { key: 'topK', parse: integer },
-  'top-p': { key: 'topP', parse: real },
-  'min-p': { key: 'minP', parse: real },
-  'repeat-penalty': { key: 'repeatPenalty', parse: real },
-  'frequency-penalty': { key: 'frequencyPenalty', parse: real },
-  'presence-penalty': { key: 'presencePenalty', parse: real },
-  seed: { key: 'seed', parse: integer },
-  predict: { key: 'predict', parse: integer },
+/** Where each parameter is kept, and what is in force without it. */
+const parameters: Readonly<Record<SamplingParameter, { readonly key: keyof SamplingFlags; readonly otherwise: string }>> = {
+  temp: { key: 'temp', otherwise: '0.8' },
+  'top-k': { key: 'topK', otherwise: '40' },
+  'top-p': { key: 'topP', otherwise: '0.95' },
+  'min-p': { key: 'minP', otherwise: '0.05' },
+  'repeat-penalty': { key: 'repeatPenalty', otherwise: '1' },
+  'repeat-last-n': { key: 'repeatLastN', otherwise: '64' },
+  'frequency-penalty': { key: 'frequencyPenalty', otherwise: '0' },
+  'presence-penalty': { key: 'presencePenalty', otherwise: '0' },
+  seed: { key: 'seed', otherwise: 'random' },
+  predict: { key: 'predict', otherwise: '-1, without a chat template 256' },
 }
+const parameterNames = Object.keys(parameters) as SamplingParameter[]
 
 const slashCommands: readonly SlashCommand[] = [
   { names: ['help', '?'], usage: '/help', summary: 'this list; """ begins and ends a message of several lines', run: help },
@@ -36,7 +40,7 @@ const slashCommands: readonly SlashCommand[] = [
   { names: ['clear'], usage: '/clear', summary: 'forget the conversation', run: clear },
   { names: ['regen'], usage: '/regen', summary: 'answer the last message again', run: () => ({ kind: 'again' }) },
   { names: ['read'], usage: '/read FILE', summary: 'send a file as a message', run: read },
-  { names: ['set'], usage: '/set NAME VALUE', summary: `set system, or ${Object.keys(parameters).join(', ')}`, run: set },
+  { names: ['set'], usage: '/set NAME VALUE', summary: 'change a sampling parameter (/show parameters), or the system message', run: set },
   { names: ['show'], usage: '/show info|parameters|system|template', summary: 'what is in force', run: show },
   { names: ['stats'], usage: '/stats', summary: 'figures of the last answer', run: stats },
 ]
@@ -66,11 +70,7 @@ function clear(conversation: Conversation): Action {
 
 async function read(_: Conversation, path: string): Promise<Action> {
   if (path === '') throw new HypuraError('ERR_HYPURA_USAGE', '/read needs a file')
-  try {
-    return { kind: 'say', text: await readFile(path, 'utf8') }
-  } catch (error) {
-    throw new HypuraError('ERR_HYPURA_USAGE', `cannot read ${path}: ${(error as Error).message}`, { path }, { cause: error })
-  }
+  return { kind: 'say', text: await readTextFile(path) }
 }
 
 function set(conversation: Conversation, argument: string): Action {
@@ -79,10 +79,23 @@ function set(conversation: Conversation, argument: string): Action {
     conversation.system = value === '' ? undefined : value
     return done
   }
-  const parameter = parameters[name]
-  if (parameter === undefined) throw new HypuraError('ERR_HYPURA_USAGE', `/set knows system, ${Object.keys(parameters).join(', ')}`)
-  conversation.sampling = { ...conversation.sampling, [parameter.key]: parameter.parse(value) }
+  const parameter = parameterNames.find((known) => known === name)
+  if (parameter === undefined) {
+    const known = ['system', ...parameterNames]
+    const suggestion = nearest(name, known)
+    throw new HypuraError('ERR_HYPURA_USAGE', suggestion === undefined ? `/set knows ${known.join(', ')}` : `/set does not know "${name}", did you mean ${suggestion}?`)
+  }
+  conversation.sampling = { ...conversation.sampling, [parameters[parameter].key]: parsed(parameter, value) }
   return done
+}
+
+function parsed(parameter: SamplingParameter, value: string): number {
+  try {
+    return samplingParsers[parameter](value)
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error
+    throw new HypuraError('ERR_HYPURA_USAGE', `/set ${parameter}: "${value}" is not taken. ${error.message}`)
+  }
 }
 
 function show(conversation: Conversation, what: string): Action {
@@ -92,7 +105,7 @@ function show(conversation: Conversation, what: string): Action {
       note(`${conversation.path}\n${modeLine(conversation.model)}\ncontext: ${conversation.sequence.tokens.length} of ${conversation.sequence.contextLength} positions used`)
       return done
     case 'parameters':
-      for (const [name, { key }] of Object.entries(parameters)) note(`${name}: ${String(conversation.sampling[key] ?? 'default')}`)
+      for (const name of parameterNames) note(`${name}: ${String(conversation.sampling[parameters[name].key] ?? parameters[name].otherwise)}`)
       return done
     case 'system':
       note(conversation.system ?? '(none)')

@@ -45,11 +45,20 @@ export interface Snapshot {
   readonly process: ProcessStats
 }
 
+/** Finds out before hours of work that the file cannot be written; leaves an empty one where there was none. */
+export async function requireAppendable(file: string | undefined): Promise<void> {
+  if (file !== undefined) await append(file, '')
+}
+
 export async function appendStats(file: string, stats: RunStats): Promise<void> {
+  await append(file, `${JSON.stringify(stats)}\n`)
+}
+
+async function append(file: string, text: string): Promise<void> {
   try {
-    await appendFile(file, `${JSON.stringify(stats)}\n`)
+    await appendFile(file, text)
   } catch (error) {
-    throw new HypuraError('ERR_HYPURA_USAGE', `cannot append to the stats file ${file}: ${(error as Error).message}`, { path: file }, { cause: error })
+    throw new HypuraError('ERR_HYPURA_USAGE', `--stats-file: cannot append to ${file}: ${(error as Error).message}`, { path: file }, { cause: error })
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * What people see on stderr: notes, warnings, a progress line. stdout belongs to generated text and to JSON alone.
  *
- * Nothing moves when stderr is no terminal; NO_COLOR, TERM=dumb and CI switch motion and colour off as well.
+ * Nothing moves where stderr is no terminal, TERM is dumb or CI is set; NO_COLOR takes the colours away, FORCE_COLOR brings
+ * them back. Everything printed here may quote a stranger's file, so control characters are taken out.
  */
 import { stripVTControlCharacters } from 'node:util'
 
@@ -23,13 +24,13 @@ export const yellow = (text: string): string => paint('33', text)
 export const bold = (text: string): string => paint('1', text)
 
 export function note(text: string): void {
-  stderr.write(`${dim(text)}\n`)
+  stderr.write(`${dim(printable(text))}\n`)
 }
 export function warn(text: string): void {
-  stderr.write(`${yellow('warning:')} ${text}\n`)
+  stderr.write(`${yellow('warning:')} ${printable(text)}\n`)
 }
 export function fail(text: string): void {
-  stderr.write(`${red('error:')} ${text}\n`)
+  stderr.write(`${red('error:')} ${printable(text)}\n`)
 }
 
 export interface ProgressLine {
@@ -64,7 +65,7 @@ export function progressLine(label: string, mode: 'auto' | 'always' | 'never' = 
   }
 }
 
-/** Text of a model without the control sequences that could drive the terminal; newlines and tabs stay. */
+/** Text of a model or file without the control sequences that could drive the terminal; newlines and tabs stay. */
 export function printable(text: string): string {
   return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
 }

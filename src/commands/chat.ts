@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { catchInterrupts } from '../interrupts.js'
 import { loadWithProgress } from '../loading.js'
 import { runRepl } from '../repl.js'
+import { requireAppendable } from '../stats-file.js'
 import { addLoadFlags, addSamplingFlags, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
 
 interface ChatFlags extends LoadFlags, SamplingFlags {
@@ -11,6 +12,12 @@ interface ChatFlags extends LoadFlags, SamplingFlags {
   readonly footer: boolean
   readonly statsFile?: string
 }
+
+const examples = `
+Examples:
+  hypura chat model.gguf --memory 12GiB
+  hypura chat base-model.gguf --chat-template chatml --system "Be short."
+  printf 'hello\\nand again\\n' | hypura chat model.gguf`
 
 export function addChat(root: Command): void {
   const command = root
@@ -21,14 +28,12 @@ export function addChat(root: Command): void {
     .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
     .option('--no-footer', 'no line of figures after each answer')
     .option('--stats-file <path>', 'append one JSON line with the figures of each answer')
-  addSamplingFlags(addLoadFlags(command)).action(chat)
+  addSamplingFlags(addLoadFlags(command)).addHelpText('after', examples).action(chat)
 }
 
 async function chat(path: string, flags: ChatFlags): Promise<void> {
-  const interrupts = catchInterrupts()
-  await using model = await (async () => {
-    using loading = interrupts
-    return await loadWithProgress(path, { ...loadOptionsOf(flags), loadSignal: loading.signal })
-  })()
-  await runRepl(path, model, { ...flags, allowPlain: false })
+  await requireAppendable(flags.statsFile)
+  using interrupts = catchInterrupts()
+  await using model = await loadWithProgress(path, { ...loadOptionsOf(flags), loadSignal: interrupts.signal })
+  await runRepl(path, model, { ...flags, allowPlain: false }, interrupts)
 }

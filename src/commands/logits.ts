@@ -53,10 +53,6 @@ async function logits(path: string, flags: LogitsFlags): Promise<void> {
       hash.update(bytes)
       if (file !== undefined) await file.writeFile(bytes)
     }, { signal: interrupts.signal, onProgress: ({ processed, total }) => bar.update(processed / total, `${processed} of ${total} positions`) })
-  } catch (error) {
-    if (interrupts.exitCode === undefined) throw error
-    process.exitCode = interrupts.exitCode
-    return
   } finally {
     bar.clear()
     await file?.close()

@@ -22,7 +22,7 @@ export function addPlan(root: Command): void {
     .alias('estimate')
     .description('does it fit, where would memory go, how fast could it be; reads no weights')
     .argument('<model>', 'GGUF file; the first part of a split one is enough')
-    .option('--disk <GB/s>', `read bandwidth of the drive (default: ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real)
+    .option('--disk <GB/s>', `read bandwidth of the drive (default: ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real(0.001, 10_000))
     .addOption(new Option('-o, --output <format>', 'output format').choices(['human', 'json']).default('human'))
   addMemoryFlags(command).action(plan)
 }

@@ -1,6 +1,6 @@
 /** Flags that several commands share, spelt as llama.cpp spells them where the meaning is the same. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { GenerateOptions, LoadOptions } from '../../ts/engine/index.js'
+import { type GenerateOptions, type LoadOptions, parseSize } from '../../ts/engine/index.js'
 
 export interface LoadFlags {
   readonly memory: string
@@ -30,54 +30,101 @@ export interface SamplingFlags {
   readonly ignoreEos?: boolean
 }
 
+type Parse = (text: string) => number
+
 /** Digits only: "12abc" and "" are mistakes, not 12 and 0. */
-export function integer(text: string): number {
-  const value = /^-?\d+$/.test(text) ? Number(text) : NaN
-  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('not an integer')
+export function integer(min: number, max: number): Parse {
+  return (text) => {
+    const value = /^-?\d+$/.test(text) ? Number(text) : NaN
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
+    return value
+  }
+}
+
+export function real(min: number, max: number): Parse {
+  return (text) => {
+    const value = text.trim() === '' ? NaN : Number(text)
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
+    return value
+  }
+}
+
+function size(text: string): string {
+  try {
+    parseSize(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
+}
+
+const int32Max = 2 ** 31 - 1
+
+function tokenCount(text: string): number {
+  const value = integer(-1, int32Max)(text)
+  if (value === 0) throw new InvalidArgumentError('It must be -1 (no limit) or at least 1.')
   return value
 }
 
-export function real(text: string): number {
-  const value = text.trim() === '' ? NaN : Number(text)
-  if (!Number.isFinite(value)) throw new InvalidArgumentError('not a number')
-  return value
+export type SamplingParameter = 'predict' | 'temp' | 'top-k' | 'top-p' | 'min-p' | 'repeat-penalty' | 'repeat-last-n' | 'frequency-penalty' | 'presence-penalty' | 'seed'
+
+/** Parsers of the sampling parameters, by their flags' names; `/set` takes the same. */
+export const samplingParsers: Readonly<Record<SamplingParameter, Parse>> = {
+  predict: tokenCount,
+  temp: real(0, 1000),
+  'top-k': integer(0, int32Max),
+  'top-p': real(0, 1),
+  'min-p': real(0, 1),
+  'repeat-penalty': real(0.01, 100),
+  'repeat-last-n': integer(-1, int32Max),
+  'frequency-penalty': real(-100, 100),
+  'presence-penalty': real(-100, 100),
+  seed: integer(0, 2 ** 32 - 1),
 }
 
-const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text]
+const stopsMax = 16
+const stopLengthMax = 256
+
+function stopText(text: string, before: readonly string[] = []): string[] {
+  if (text.length === 0 || text.length > stopLengthMax) throw new InvalidArgumentError(`It must have 1 to ${stopLengthMax} characters.`)
+  if (before.length === stopsMax) throw new InvalidArgumentError(`At most ${stopsMax} are taken.`)
+  return [...before, text]
+}
+
 const hidden = (flags: string, parse: (text: string) => unknown): Option => new Option(flags).argParser(parse).hideHelp()
 
 export function addMemoryFlags(command: Command): Command {
   return command
-    .option('--memory <size>', 'what the engine may place: 12GiB, 75% of the machine or cgroup, or auto', 'auto')
-    .option('-c, --ctx-size <n>', 'positions of the context (default: the model\'s own, at most 4096)', integer)
-    .addOption(hidden('--context <n>', integer))
-    .option('-b, --batch-size <n>', 'positions of one prefill sweep, 1 to 512 (default: what memory allows)', integer)
-    .option('-t, --threads <n>', 'compute threads (default: usable cores)', integer)
+    .option('--memory <size>', 'what the engine may place: 12GiB, 75% of the machine or cgroup, or auto', size, 'auto')
+    .option('-c, --ctx-size <n>', 'positions of the context (default: the model\'s own, at most 4096)', integer(1, 2 ** 24))
+    .addOption(hidden('--context <n>', integer(1, 2 ** 24)))
+    .option('-b, --batch-size <n>', 'positions of one prefill sweep, 1 to 512 (default: what memory allows)', integer(1, 512))
+    .option('-t, --threads <n>', 'compute threads (default: usable cores)', integer(1, 256))
 }
 
 export function addLoadFlags(command: Command): Command {
   return addMemoryFlags(command)
     .addOption(new Option('--mode <mode>', 'auto: resident if it fits, else stream').choices(['auto', 'resident', 'stream']).default('auto'))
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
-    .option('--io-depth <n>', 'reads in flight, 1 to 64', integer)
+    .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
 }
 
 export function addSamplingFlags(command: Command): Command {
   return command
-    .option('-n, --predict <n>', 'tokens to generate, -1: until the model ends or the context is full', integer)
-    .addOption(hidden('--n-predict <n>', integer))
-    .addOption(hidden('--max-tokens <n>', integer))
-    .option('--temp <x>', 'temperature, 0 is greedy (default 0.8)', real)
-    .option('--top-k <n>', 'keep the k most likely tokens, 0: off (default 40)', integer)
-    .option('--top-p <x>', 'keep the most likely tokens that make up this share, 1: off (default 0.95)', real)
-    .option('--min-p <x>', 'drop tokens below this share of the likeliest, 0: off (default 0.05)', real)
-    .option('--repeat-penalty <x>', 'divide the score of repeated tokens, 1: off (default 1)', real)
-    .option('--repeat-last-n <n>', 'tokens the penalties look back, -1: all (default 64)', integer)
-    .option('--frequency-penalty <x>', 'lower a token\'s score by this for each use (default 0)', real)
-    .option('--presence-penalty <x>', 'lower a used token\'s score by this (default 0)', real)
-    .option('-s, --seed <n>', 'seed of the sampler (default: random, printed)', integer)
-    .option('--stop <text>', 'end the answer before this text; may be given several times', collect)
+    .option('-n, --predict <n>', 'tokens to generate, -1: until the model ends or the context is full (default: -1, without a chat template 256)', samplingParsers.predict)
+    .addOption(hidden('--n-predict <n>', tokenCount))
+    .addOption(hidden('--max-tokens <n>', tokenCount))
+    .option('--temp <x>', 'temperature, 0 is greedy (default 0.8)', samplingParsers.temp)
+    .option('--top-k <n>', 'keep the k most likely tokens, 0: off (default 40)', samplingParsers['top-k'])
+    .option('--top-p <x>', 'keep the most likely tokens that make up this share, 1: off (default 0.95)', samplingParsers['top-p'])
+    .option('--min-p <x>', 'drop tokens below this share of the likeliest, 0: off (default 0.05)', samplingParsers['min-p'])
+    .option('--repeat-penalty <x>', 'divide the score of repeated tokens, 1: off (default 1)', samplingParsers['repeat-penalty'])
+    .option('--repeat-last-n <n>', 'tokens the penalties look back, -1: all (default 64)', samplingParsers['repeat-last-n'])
+    .option('--frequency-penalty <x>', 'lower a token\'s score by this for each use (default 0)', samplingParsers['frequency-penalty'])
+    .option('--presence-penalty <x>', 'lower a used token\'s score by this (default 0)', samplingParsers['presence-penalty'])
+    .option('-s, --seed <n>', 'seed of the sampler (default: random, printed)', samplingParsers.seed)
+    .option('--stop <text>', 'end the answer before this text; may be given several times', stopText)
     .option('--ignore-eos', 'go on past the model\'s own end')
 }
 

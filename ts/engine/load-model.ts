@@ -19,7 +19,9 @@ const progressMs = 100
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(options)
   checked.loadSignal?.throwIfAborted()
-  return loadDescribed(await describeModel(path), checked)
+  const description = await describeModel(path)
+  checked.loadSignal?.throwIfAborted()
+  return loadDescribed(description, checked)
 }
 
 async function loadDescribed(description: ModelDescription, options: LoadOptions): Promise<Model> {
@@ -28,6 +30,7 @@ async function loadDescribed(description: ModelDescription, options: LoadOptions
   const plan = planDescribed(description, options)
   const paths = gguf.files.map((file) => file.path)
   const load = encodeLoad(manifest, manifest.spec, gguf.files, plan.regions)
+  options.loadSignal?.throwIfAborted() // the header was read meanwhile
   const engine = callNative(() => binding.createEngine(load, {
     threads: options.threads ?? 0,
     io: options.io?.backend ?? 'auto',
@@ -36,22 +39,57 @@ async function loadDescribed(description: ModelDescription, options: LoadOptions
   }), paths)
   const abort = (): void => void engine.close()
   options.loadSignal?.addEventListener('abort', abort, { once: true })
-  const progress = options.onLoadProgress === undefined ? undefined : setInterval(() => report(engine, options), progressMs)
+  const progress = new ProgressReports(engine, options.onLoadProgress)
   try {
     const facts = await awaitNative(engine.opened(), paths)
     options.loadSignal?.throwIfAborted()
+    progress.last()
     return new Model({ description, plan, engine, facts, paths, options })
   } catch (error) {
     await engine.close()
     options.loadSignal?.throwIfAborted()
+    progress.rethrow()
     throw error
   } finally {
-    clearInterval(progress)
+    progress.end()
     options.loadSignal?.removeEventListener('abort', abort)
   }
 }
 
-function report(engine: NativeEngine, options: LoadOptions): void {
-  const { loadBytes, loadBytesTotal } = counters(engine)
-  options.onLoadProgress?.({ bytes: loadBytes, totalBytes: loadBytesTotal, fraction: loadBytesTotal === 0 ? 0 : loadBytes / loadBytesTotal })
+/** Tells the caller how far the load is, the end included. A callback that throws ends the load with what it threw. */
+class ProgressReports {
+  readonly #engine: NativeEngine
+  readonly #tell: LoadOptions['onLoadProgress']
+  readonly #timer: NodeJS.Timeout | undefined
+  #thrown: { readonly error: unknown } | undefined
+
+  constructor(engine: NativeEngine, tell: LoadOptions['onLoadProgress']) {
+    this.#engine = engine
+    this.#tell = tell
+    if (tell !== undefined) this.#timer = setInterval(() => this.#report(), progressMs)
+  }
+
+  last(): void {
+    this.#report()
+    this.rethrow()
+  }
+
+  rethrow(): void {
+    if (this.#thrown !== undefined) throw this.#thrown.error
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+  }
+
+  #report(): void {
+    const { loadBytes, loadBytesTotal } = counters(this.#engine)
+    try {
+      this.#tell?.({ bytes: loadBytes, totalBytes: loadBytesTotal, fraction: loadBytesTotal === 0 ? 0 : loadBytes / loadBytesTotal })
+    } catch (error) {
+      this.#thrown ??= { error }
+      this.end()
+      void this.#engine.close()
+    }
+  }
 }
