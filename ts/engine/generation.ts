@@ -6,9 +6,9 @@
  */
 import { HypuraError } from '../base/errors.js'
 import type { GenerateRequest, NativeSequence, SequenceState } from '../native/native-binding.js'
-import { StopStrings } from '../tokenizer/stop-strings.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { callNative, fromNative } from './native-errors.js'
+import { TextAssembler } from './text-assembler.js'
 import { Wake } from './wake.js'
 
 export type FinishReason = 'stop' | 'stop-string' | 'length' | 'context-full' | 'aborted'
@@ -54,6 +54,8 @@ export interface GenerationSource {
   readonly native: NativeSequence
   readonly tokenizer: Tokenizer
   readonly request: GenerateRequest
+  /** Of the caller's prompt: all of it, and what the sequence held already. */
+  readonly promptTokens: number
   readonly cachedTokens: number
   readonly stop: readonly string[]
   /** The request's maxTokens is what the context still holds, not what the caller asked for. */
@@ -75,44 +77,80 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
   readonly #chunks: AsyncGenerator<Chunk, void, undefined>
   readonly #result: Promise<GenerationResult>
   #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void }
-  #consumed = false
-  #abandoned = false
+  /** Nobody yet; the caller; or nobody any more: it was cancelled before anyone came, and runs to its end by itself. */
+  #reader: 'none' | 'caller' | 'itself' = 'none'
 
+  /** Errors: the addon's, when the request cannot start. A signal that is aborted already ends it before its first layer. */
   constructor(source: GenerationSource) {
     this.#source = source
     this.#result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
     this.#result.catch(() => undefined) // an iterating caller sees the error there
-    source.signal?.throwIfAborted()
-    source.signal?.addEventListener('abort', this.#onAbort, { once: true })
-    callNative(() => source.native.start(source.request, () => this.#wake.raise()), source.paths)
     this.#chunks = this.#run()
+    callNative(() => source.native.start(source.request, () => this.#wake.raise()), source.paths)
+    source.signal?.addEventListener('abort', this.#stop, { once: true })
+    if (source.signal?.aborted === true) source.native.cancel()
   }
 
   /** Ends the answer as soon as the current layer is done; what was generated stays, with reason 'aborted'. */
   cancel(): void {
-    this.#abandoned = true
-    this.#source.native.cancel()
+    this.#stop()
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Chunk> {
-    if (this.#consumed) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'this generation is being read already; read it once, or await it')
-    this.#consumed = true
-    return this.#chunks
+    if (this.#reader === 'caller') throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'this generation is being read already; read it once, or await it')
+    const chunks = this.#reader === 'none' ? this.#chunks : this.#ended()
+    this.#reader = 'caller'
+    let begun = false
+    return {
+      next: () => {
+        begun = true
+        return chunks.next()
+      },
+      return: async () => {
+        // A generator that never ran has no `finally` that would cancel.
+        if (!begun) {
+          this.#source.native.cancel()
+          await this.#drain()
+        }
+        return chunks.return()
+      },
+    }
   }
 
-  async *textStream(): AsyncGenerator<string, void, undefined> {
-    for await (const chunk of this) if (chunk.text !== '') yield chunk.text
+  /** The text alone. It counts as reading: from the call on, not from the first piece. */
+  textStream(): AsyncIterableIterator<string, void> {
+    const chunks = this[Symbol.asyncIterator]()
+    return {
+      [Symbol.asyncIterator]() {
+        return this
+      },
+      next: async () => {
+        for (;;) {
+          const { done, value } = await chunks.next()
+          if (done === true) return { done, value: undefined }
+          if (value.text !== '') return { done: false, value: value.text }
+        }
+      },
+      return: async () => {
+        await chunks.return!()
+        return { done: true, value: undefined }
+      },
+    }
   }
 
   then<A = GenerationResult, B = never>(onResult?: ((result: GenerationResult) => A | PromiseLike<A>) | null, onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
-    if (!this.#consumed) {
-      this.#consumed = true
-      void this.#drain()
-    }
+    if (this.#reader === 'none') void this.#drain()
+    this.#reader = 'caller'
     return this.#result.then(onResult, onError)
   }
 
-  readonly #onAbort = (): void => this.#source.native.cancel()
+  readonly #stop = (): void => {
+    this.#source.native.cancel()
+    if (this.#reader !== 'none') return
+    // The sequence must come free although nobody reads.
+    this.#reader = 'itself'
+    void this.#drain()
+  }
 
   async #drain(): Promise<void> {
     try {
@@ -122,9 +160,14 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
     }
   }
 
+  /** For a reader who comes after the end. */
+  async *#ended(): AsyncGenerator<Chunk, void, undefined> {
+    yield { type: 'finish', text: '', result: await this.#result }
+  }
+
   async *#run(): AsyncGenerator<Chunk, void, undefined> {
     const { native, request, signal } = this.#source
-    const text = new TextAssembler(this.#source)
+    const text = new TextAssembler(this.#source.tokenizer, this.#source.stop)
     const records = new Uint32Array(64 * recordWords)
     const floats = new Float32Array(records.buffer)
     let shownProgress = -1
@@ -172,12 +215,11 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
       throw error
     } finally {
       if (!finished) { // the reader left: cancel, and keep what there is
-        this.#abandoned = true
         native.cancel()
         await this.#idle()
         this.#settle.resolve(this.#finish(text, native.state(), firstTokenAt))
       }
-      signal?.removeEventListener('abort', this.#onAbort)
+      signal?.removeEventListener('abort', this.#stop)
     }
   }
 
@@ -199,7 +241,7 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
   }
 
   #finish(text: TextAssembler, state: SequenceState, firstTokenAt: number): GenerationResult {
-    const { request, cachedTokens } = this.#source
+    const { request, promptTokens, cachedTokens } = this.#source
     this.#source.onEnd(text.tokens)
     const decodeMs = state.decodeNs / 1e6
     const n = text.tokens.length
@@ -208,7 +250,7 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
       tokens: text.tokens,
       reason: this.#reason(text, state),
       ...(text.stopString === undefined ? {} : { stopString: text.stopString }),
-      usage: { promptTokens: request.tokens.length + cachedTokens, cachedTokens, completionTokens: n },
+      usage: { promptTokens, cachedTokens, completionTokens: n },
       timings: {
         timeToFirstTokenMs: firstTokenAt === 0 ? 0 : firstTokenAt - this.#startedAt,
         prefillMs: state.prefillNs / 1e6,
@@ -221,60 +263,11 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
 
   #reason(text: TextAssembler, state: SequenceState): FinishReason {
     if (text.stopString !== undefined) return 'stop-string'
-    if (this.#abandoned && state.finishReason === 'cancelled') return 'aborted'
     switch (state.finishReason) {
       case 'stop-token': return 'stop'
       case 'length': return this.#source.limitedByContext ? 'context-full' : 'length'
       case 'context-full': return 'context-full'
       default: return 'aborted'
     }
-  }
-}
-
-/** Tokens to text: whole characters only, nothing of a stop string, nothing of an end token. */
-class TextAssembler {
-  readonly tokens: number[] = []
-  whole = ''
-  stopString: string | undefined
-  readonly #detokenizer: ReturnType<Tokenizer['detokenizer']>
-  readonly #stops: StopStrings
-  #pending = ''
-
-  constructor({ tokenizer, stop }: GenerationSource) {
-    this.#detokenizer = tokenizer.detokenizer({ continuation: true })
-    this.#stops = new StopStrings(stop)
-  }
-
-  push(id: number, isStopToken: boolean): void {
-    this.tokens.push(id)
-    if (!isStopToken) this.#match(this.#detokenizer.push(id))
-  }
-
-  /** What may be shown since the last call. */
-  take(): string {
-    const text = this.#pending
-    this.#pending = ''
-    return text
-  }
-
-  /** The rest that was held back, when no stop string came. */
-  end(): string {
-    if (this.stopString === undefined) {
-      this.#match(this.#detokenizer.end())
-      if (this.stopString === undefined) this.#append(this.#stops.end())
-    }
-    return this.take()
-  }
-
-  #match(text: string): void {
-    if (text === '') return
-    const { text: safe, matched } = this.#stops.push(text)
-    this.#append(safe)
-    this.stopString = matched
-  }
-
-  #append(text: string): void {
-    this.#pending += text
-    this.whole += text
   }
 }

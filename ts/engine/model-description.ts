@@ -16,16 +16,17 @@ export interface ModelDescription {
 
 /**
  * Reads the header of a model, of all its parts when it is split.
+ * @param options.tokenizerPre name of the pre-tokenizer to use instead of the file's
  *
  * Errors: ERR_HYPURA_NOT_FOUND, NOT_GGUF, CORRUPT_GGUF, SHARD_MISSING, UNSUPPORTED_ARCH, UNSUPPORTED_TENSOR_TYPE,
  * UNSUPPORTED_MODEL.
  */
-export async function describeModel(path: string): Promise<ModelDescription> {
+export async function describeModel(path: string, { tokenizerPre }: { readonly tokenizerPre?: string | undefined } = {}): Promise<ModelDescription> {
   const gguf = await openGguf(path)
   const manifest = await buildManifest(gguf)
   let tokenizer: Tokenizer | undefined
   return {
     path, gguf, manifest, spec: manifest.spec,
-    tokenizer: () => (tokenizer ??= createTokenizer(gguf.metadata)),
+    tokenizer: () => (tokenizer ??= createTokenizer(gguf.metadata, tokenizerPre === undefined ? {} : { pre: tokenizerPre })),
   }
 }

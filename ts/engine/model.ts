@@ -108,6 +108,8 @@ export class Model implements AsyncDisposable {
   createSequence(): Sequence {
     this.#assertOpen()
     const { engine, plan, description, paths } = this.#parts
+    const most = plan.regions.nSequences
+    if (this.#open.size >= most) throw new HypuraError('ERR_HYPURA_BUSY', `all ${most} sequences that were budgeted are open: close one, or load with sequencesMax ${most + 1}`, { found: most })
     const native = callNative(() => engine.createSequence(), paths)
     const sequence: Sequence = new Sequence({
       native, paths,

@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly threads?: number | undefined
   readonly io?: { readonly backend?: 'auto' | 'uring' | 'pread' | 'buffered' | undefined; readonly depth?: number | undefined } | undefined
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
+  /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
+  readonly tokenizerPre?: string | undefined
   /** Aborts the load. */
   readonly loadSignal?: AbortSignal | undefined
   readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined
@@ -66,9 +68,19 @@ export interface GenerateOptions {
   readonly stopOnAbortSignal?: boolean | undefined
 }
 
+export interface EvaluateOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: { processed: number; total: number }) => void) | undefined
+}
+
 const integer = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().int().min(min).max(max).optional()
 const real = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().min(min).max(max).optional()
 const signal: z.ZodOptional<z.ZodCustom<AbortSignal>> = z.instanceof(AbortSignal).optional()
+
+const callback = <T>(): z.ZodOptional<z.ZodCustom<(value: T) => void>> =>
+  z.custom<(value: T) => void>((value) => typeof value === 'function', 'must be a function').optional()
+
+const ioShape = { backend: z.enum(['auto', 'uring', 'pread', 'buffered']).optional(), depth: integer(1, 64) }
 
 const loadShape = {
   memory: z.union([z.number().nonnegative(), z.string()]).optional(),
@@ -78,10 +90,11 @@ const loadShape = {
   batchSize: integer(1, 512),
   logitsRows: integer(1, 512),
   threads: integer(1, 256),
-  io: z.strictObject({ backend: z.enum(['auto', 'uring', 'pread', 'buffered']).optional(), depth: integer(1, 64) }).optional(),
+  io: z.strictObject(ioShape).optional(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
+  tokenizerPre: z.string().optional(),
   loadSignal: signal,
-  onLoadProgress: z.custom<(progress: LoadProgress) => void>((value) => typeof value === 'function', 'must be a function').optional(),
+  onLoadProgress: callback<LoadProgress>(),
   faults: z.string().optional(),
 }
 
@@ -102,27 +115,37 @@ const generateShape = {
   stopOnAbortSignal: z.boolean().optional(),
 }
 
+const evaluateShape = { signal, onProgress: callback<{ processed: number; total: number }>() }
+
 const loadSchema = z.strictObject(loadShape)
 const generateSchema = z.strictObject(generateShape)
+const evaluateSchema = z.strictObject(evaluateShape)
 
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
-  return check(loadSchema, Object.keys(loadShape), options, 'load options')
+  return check(loadSchema, { '': loadShape, io: ioShape }, options, 'load options')
 }
 
 export function checkGenerateOptions(options: GenerateOptions): GenerateOptions {
-  return check(generateSchema, Object.keys(generateShape), options, 'generate options')
+  return check(generateSchema, { '': generateShape }, options, 'generate options')
 }
 
-function check<T>(schema: z.ZodType<T>, known: readonly string[], options: unknown, what: string): T {
+export function checkEvaluateOptions(options: EvaluateOptions): EvaluateOptions {
+  return check(evaluateSchema, { '': evaluateShape }, options, 'evaluate options')
+}
+
+/** `shapes`: the known options by the path of the object they belong to. */
+function check<T>(schema: z.ZodType<T>, shapes: Readonly<Record<string, object>>, options: unknown, what: string): T {
   const result = schema.safeParse(options)
   if (result.success) return result.data
   const issue = result.error.issues[0]!
+  const place = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0]!
+    const known = Object.keys(shapes[place] ?? {})
     const suggestion = nearest(key, known)
     throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT',
-      `${what}: unknown option "${key}"${suggestion === undefined ? `; known are ${known.join(', ')}` : `; did you mean "${suggestion}"?`}`, { field: key })
+      `${what}: unknown option "${key}"${suggestion === undefined ? `; known are ${known.join(', ')}` : `; did you mean "${suggestion}"?`}`,
+      { field: place === '' ? key : `${place}.${key}` })
   }
-  const field = issue.path.join('.')
-  throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `${what}: ${field === '' ? 'the value' : field}: ${issue.message}`, { field })
+  throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `${what}: ${place === '' ? 'the value' : place}: ${issue.message}`, { field: place })
 }

@@ -8,7 +8,7 @@ import type { GenerateRequest, NativeSequence, SamplingOptions } from '../native
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { Generation } from './generation.js'
 import { awaitNative, callNative, fromNative } from './native-errors.js'
-import { checkGenerateOptions, type GenerateOptions } from './options.js'
+import { checkEvaluateOptions, checkGenerateOptions, type EvaluateOptions, type GenerateOptions } from './options.js'
 import { Wake } from './wake.js'
 
 const pendingTokensMax = 32
@@ -16,11 +16,6 @@ const pollMs = 100
 
 /** Called with rows [firstPosition, firstPosition + rows) of logits, n_vocab floats each; the array is reused. */
 export type LogitsSink = (logits: Float32Array, firstPosition: number, rows: number) => void | Promise<void>
-
-export interface EvaluateOptions {
-  readonly signal?: AbortSignal
-  readonly onProgress?: (progress: { processed: number; total: number }) => void
-}
 
 export interface SequenceParts {
   readonly native: NativeSequence
@@ -65,8 +60,8 @@ export class Sequence implements AsyncDisposable {
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
     const checked = checkGenerateOptions(options)
     this.#assertReady()
-    const tokens = typeof prompt === 'string' ? this.#parts.tokenizer().encode(prompt, { addSpecial: this.#tokens.length === 0 }) : prompt
-    return this.#start([...tokens], 0, checked)
+    const tokens = typeof prompt === 'string' ? [...this.#parts.tokenizer().encode(prompt, { addSpecial: this.#tokens.length === 0 })] : prompt
+    return this.#start(this.#tokens.length, tokens, 0, checked)
   }
 
   /**
@@ -76,17 +71,23 @@ export class Sequence implements AsyncDisposable {
   generateFrom(timeline: readonly number[], options: GenerateOptions = {}): Generation {
     const checked = checkGenerateOptions(options)
     this.#assertReady()
+    assertTokens(timeline)
     let kept = 0
     while (kept < this.#evaluated && kept < timeline.length - 1 && this.#tokens[kept] === timeline[kept]) kept++
-    this.truncate(kept)
-    return this.#start(timeline.slice(kept), kept, checked)
+    return this.#start(kept, timeline.slice(kept), kept, checked)
   }
 
-  /** Evaluates tokens without generating; with a sink, every position's logits are handed to it in order (teacher forcing). */
-  async evaluate(tokens: readonly number[], sink?: LogitsSink, options: EvaluateOptions = {}): Promise<void> {
+  /**
+   * Evaluates tokens without generating; with a sink, every position's logits are handed to it in order (teacher forcing).
+   * A token that was sampled last and not evaluated yet comes first. What was evaluated before an abort or an error stays.
+   */
+  async evaluate(tokens: readonly number[], sink?: LogitsSink, given: EvaluateOptions = {}): Promise<void> {
+    const options = checkEvaluateOptions(given)
     this.#assertReady()
-    this.#checkRoom(tokens, 0)
+    this.#checkPrompt(this.#tokens.length, tokens)
     options.signal?.throwIfAborted()
+    const held = this.#tokens.length
+    if (held + tokens.length === this.#evaluated) return
     const { native, vocabularySize, logitsRows, paths } = this.#parts
     const wake = new Wake()
     const wanted = [...this.#tokens.slice(this.#evaluated), ...tokens]
@@ -124,7 +125,7 @@ export class Sequence implements AsyncDisposable {
     } finally {
       options.signal?.removeEventListener('abort', cancel)
       this.#evaluated = native.state().length
-      this.#tokens = [...this.#tokens, ...tokens].slice(0, this.#evaluated)
+      this.#tokens = [...this.#tokens, ...tokens].slice(0, Math.max(this.#evaluated, held))
       this.#setBusy(false)
     }
   }
@@ -151,10 +152,14 @@ export class Sequence implements AsyncDisposable {
     return this.close()
   }
 
-  #start(tokens: readonly number[], cachedTokens: number, options: GenerateOptions): Generation {
+  /** Forgets positions from `keep` on, appends `tokens`, generates. Nothing is forgotten when the request is refused. */
+  #start(keep: number, tokens: readonly number[], cachedTokens: number, options: GenerateOptions): Generation {
     const { native, contextLength, paths } = this.#parts
     const tokenizer = this.#parts.tokenizer()
-    this.#checkRoom(tokens, 1)
+    this.#checkPrompt(keep, tokens)
+    if (keep <= this.#evaluated && tokens.length === 0) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'the prompt is empty: there is no token to continue from')
+    if (options.stopOnAbortSignal !== true) options.signal?.throwIfAborted()
+    this.truncate(keep)
     const before = [...this.#tokens, ...tokens]
     const request: GenerateRequest = {
       tokens: Uint32Array.from(before.slice(this.#evaluated)),
@@ -168,6 +173,7 @@ export class Sequence implements AsyncDisposable {
     const limitedByContext = request.maxTokens < (options.maxTokens ?? Infinity)
     const generation = new Generation({
       native, tokenizer, request, cachedTokens, limitedByContext, paths,
+      promptTokens: cachedTokens + tokens.length,
       stop: options.stop ?? [],
       signal: options.signal,
       stopOnAbortSignal: options.stopOnAbortSignal ?? false,
@@ -176,12 +182,12 @@ export class Sequence implements AsyncDisposable {
         this.#tokens = [...before, ...generated]
         this.#evaluated = native.state().length
         // After a stop string the cache may hold tokens that were never delivered.
-        if (this.#evaluated > this.#tokens.length) {
+        if (this.#evaluated > this.#tokens.length && !this.#closed) {
           native.truncate(this.#tokens.length)
           this.#evaluated = this.#tokens.length
         }
-        // After an error or a cancelled prompt it may hold fewer than were given: those are forgotten.
-        if (this.#evaluated < before.length) this.#tokens.length = this.#evaluated
+        // After an error or a cancelled prompt it may hold fewer than were given: of those, the others are forgotten.
+        if (this.#evaluated < before.length) this.#tokens.length = Math.max(this.#evaluated, keep)
         this.#setBusy(false)
       },
     })
@@ -189,15 +195,16 @@ export class Sequence implements AsyncDisposable {
     return generation
   }
 
-  #checkRoom(tokens: readonly number[], atLeast: number): void {
+  /** Can `tokens` follow the first `keep` positions? */
+  #checkPrompt(keep: number, tokens: readonly number[]): void {
+    assertTokens(tokens)
     const { contextLength, vocabularySize } = this.#parts
-    const need = this.#tokens.length + tokens.length
+    const need = keep + tokens.length
     if (need > contextLength) {
       throw new HypuraError('ERR_HYPURA_CONTEXT_OVERFLOW', `the prompt needs ${need} positions, the context holds ${contextLength}: shorten it, or load with a larger context (--ctx-size ${need + 256})`, { need, have: contextLength })
     }
-    if (this.#tokens.length - this.#evaluated + tokens.length < atLeast) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'the prompt is empty: there is no token to continue from')
-    const wrong = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabularySize)
-    if (wrong !== undefined) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `token ${wrong} is not in the vocabulary of ${vocabularySize} tokens`, { found: wrong, allowed: `0 .. ${vocabularySize - 1}` })
+    const wrong = tokens.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= vocabularySize)
+    if (wrong >= 0) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `token ${wrong} of the prompt is ${String(tokens[wrong])}, which is not in the vocabulary of ${vocabularySize} tokens`, { found: String(tokens[wrong]), allowed: `0 .. ${vocabularySize - 1}`, index: wrong })
   }
 
   #assertReady(): void {
@@ -210,6 +217,10 @@ export class Sequence implements AsyncDisposable {
     this.#busy = busy
     this.#parts.onBusy(busy)
   }
+}
+
+function assertTokens(tokens: unknown): asserts tokens is readonly number[] {
+  if (!Array.isArray(tokens)) throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', 'a prompt is a text or an array of token ids')
 }
 
 const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, repeatLastN: 0, frequencyPenalty: 0, presencePenalty: 0, seed: 0 }
