@@ -171,6 +171,7 @@ bool Sequence::is_running() const {
 
 void Sequence::release_slot() {
   closed_ = true;
+  buffers_ = {};  // the next sequence of this slot writes there
   queue_->slot_taken[slot_] = false;
 }
 

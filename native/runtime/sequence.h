@@ -74,8 +74,9 @@ class Sequence : public std::enable_shared_from_this<Sequence> {
   // Cancels what runs and gives the slot back; closed() tells when, and wake is called then.
   void close();
   bool closed() const;
-  // Before the host looks at what is new: from here on the next news wakes again.
-  void acknowledge_wake() { wake_outstanding_.store(false, std::memory_order_release); }
+  // Before the host looks at what is new: from here on the next news wakes again. An exchange, because a plain store could
+  // be overtaken by the look that follows it, and the news between the two would wake nobody.
+  void acknowledge_wake() { wake_outstanding_.exchange(false, std::memory_order_acq_rel); }
 
   uint32_t n_vocab() const { return limits_.n_vocab; }
 
