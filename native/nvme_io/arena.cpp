@@ -22,10 +22,8 @@ constexpr uint64_t kSmallPageBytes = 4096;
 // Between two looks at `cancelled`: 16 MiB of pages that the host must hand out first took 40 ms.
 constexpr uint64_t kTouchStepBytes = 16u << 20;
 
-// The mapping itself: whole huge pages, so that the last one can be huge as well.
-uint64_t mapped_bytes(uint64_t size_bytes) {
-  return align_up(std::max<uint64_t>(size_bytes, 1), kHugePageBytes);
-}
+// The mapping itself: an empty one does not exist.
+uint64_t mapped_bytes(uint64_t size_bytes) { return std::max(size_bytes, kSmallPageBytes); }
 
 Status no_memory(uint64_t bytes, int errno_value) {
   return Status(Status::Detail{
@@ -41,11 +39,11 @@ Status no_memory(uint64_t bytes, int errno_value) {
 }  // namespace
 
 Result<Arena> Arena::create(uint64_t bytes) {
-  // Room for rounding up twice and for the slack below, without wrapping.
-  if (!checked_add(bytes, 4 * kHugePageBytes)) return no_memory(bytes, ENOMEM);
+  // Room for rounding up and for the slack below, without wrapping.
+  if (!checked_add(bytes, 2 * kHugePageBytes)) return no_memory(bytes, ENOMEM);
   const uint64_t size_bytes = align_up(bytes, kSmallPageBytes);
   const uint64_t wanted = mapped_bytes(size_bytes);
-  // mmap aligns to small pages: map one huge page more and give the ends back.
+  // mmap aligns to small pages: map one huge page more and give the ends back. A huge page never reaches past a mapping.
   void* memory = ::mmap(nullptr, wanted + kHugePageBytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return no_memory(bytes, errno);

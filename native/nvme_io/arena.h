@@ -18,8 +18,8 @@ namespace hypura::nvme_io {
 
 class Arena {
  public:
-  // bytes is rounded up to a whole number of 4 KiB pages; the mapping begins on a 2 MiB boundary. It reaches to the next
-  // such boundary, so that its last page can be huge too; nothing is carved there.
+  // bytes is rounded up to a whole number of 4 KiB pages; the mapping begins on a 2 MiB boundary and ends where the arena
+  // does, because a huge page that reached further would take memory that no budget knows of.
   // Error: kInsufficientMemory with the size.
   static Result<Arena> create(uint64_t bytes);
   Arena(Arena&& other) noexcept;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 
@@ -109,6 +110,20 @@ TEST(touch_reaches_every_page_and_can_be_cancelled) {
   else EXPECT_EQ(arena->huge_page_bytes() % kHugePageBytes, 0u);
 #endif
 }
+
+#if defined(__linux__)
+// A budget promises what is resident; a huge page at the end would be resident as a whole.
+TEST(an_arena_ends_where_its_size_does) {
+  for (const uint64_t bytes : {uint64_t{4096}, kHugePageBytes - 4096, 4 * kHugePageBytes + 4096}) {
+    Result<Arena> arena = Arena::create(bytes);
+    ASSERT(arena.ok());
+    std::byte* const begin = arena->carve(bytes, 1).value().data();
+    unsigned char present = 0;
+    EXPECT_EQ(::mincore(begin + bytes - 4096, 4096, &present), 0);
+    EXPECT(::mincore(begin + bytes, 4096, &present) != 0 && errno == ENOMEM);
+  }
+}
+#endif
 
 TEST(a_moved_arena_owns_what_the_first_one_had) {
   Result<Arena> made = Arena::create(8192);

@@ -1,15 +1,17 @@
 // check_budget(): every region holds what the tables need, and all of them together stay inside the budget.
 #include <algorithm>
+#include <optional>
 
 #include "native/base/bytes.h"
 #include "native/base/limits.h"
 #include "native/runtime/load_checks.h"
 #include "native/runtime/text.h"
+#include "native/scheduler/hull.h"
 
 namespace hypura::runtime {
 namespace {
 
-using scheduler::Block, scheduler::BlockKind, scheduler::Extent;
+using scheduler::Block, scheduler::BlockKind;
 
 // Bytes of the slots that blocks need, with extents widened to direct-I/O alignment. Extents were checked: no sum wraps.
 struct Needs {
@@ -20,13 +22,10 @@ struct Needs {
   uint64_t largest_row_band = 0;
 };
 
-uint64_t hull_bytes(const LoadRecords& records, const Block& block) {
+uint64_t slot_bytes(const LoadRecords& records, const Block& block) {
   uint64_t sum = 0;
-  for (uint32_t i = 0; i < block.n_extents; ++i) {
-    const Extent& extent = records.extents[block.first_extent + i];
-    sum += align_up(extent.offset_bytes + extent.size_bytes, kDirectAlignmentBytes) -
-           align_down(extent.offset_bytes, kDirectAlignmentBytes);
-  }
+  for (uint32_t i = 0; i < block.n_extents; ++i)
+    sum += scheduler::hull_of(records.extents[block.first_extent + i], kDirectAlignmentBytes).bytes;
   return sum;
 }
 
@@ -36,7 +35,7 @@ Needs needs_of(const LoadRecords& records) {
   Needs needs;
   for (uint32_t id = 0; id < records.blocks.size(); ++id) {
     const Block& block = records.blocks[id];
-    const uint64_t bytes = hull_bytes(records, block);
+    const uint64_t bytes = slot_bytes(records, block);
     switch (block.kind) {
       case BlockKind::kTrunk: needs.trunk += bytes; break;
       case BlockKind::kBand:
@@ -102,7 +101,8 @@ void check_regions(const LoadRecords& records, BudgetCheck& check) {
   check.multiple(FIELD(ring_bytes), kDirectAlignmentBytes);
   check.holds(FIELD(pool_slot_bytes), needs.largest_expert);
   check.multiple(FIELD(pool_slot_bytes), kDirectAlignmentBytes);
-  check.range(FIELD(pool_slots), needs.largest_expert > 0 ? 2 : 0, kBlocksMax);
+  const bool mixture = needs.largest_expert > 0;
+  check.range(FIELD(pool_slots), mixture ? 2 : 0, mixture ? kBlocksMax : 0);
   check.holds(FIELD(row_slot_bytes), needs.largest_row_band);
   check.multiple(FIELD(row_slot_bytes), kDirectAlignmentBytes);
   check.range(FIELD(row_slots), 1, kBlocksMax);
@@ -111,25 +111,31 @@ void check_regions(const LoadRecords& records, BudgetCheck& check) {
 #undef FIELD
 
 void check_sum(const LoadBudget& budget, BudgetCheck& check) {
-  const auto pool = checked_mul(budget.pool_slot_bytes, budget.pool_slots);
-  const auto rows = checked_mul(budget.row_slot_bytes, budget.row_slots);
-  uint64_t sum = 0;
-  bool fits = pool && rows;
-  for (uint64_t part :
-       {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes, pool.value_or(0),
-        rows.value_or(0), budget.kv_bytes, budget.scratch_bytes}) {
-    const auto next = checked_add(sum, part);
-    fits = fits && next;
-    sum = next.value_or(0);
-  }
-  if (!fits || sum > budget.budget_bytes)
+  const std::optional<uint64_t> sum = placed_bytes(budget);
+  if (!sum)
+    check.fail(offsetof(LoadBudget, budget_bytes), "the sum of the regions does not fit in 64 bits");
+  else if (*sum > budget.budget_bytes)
     check.fail(offsetof(LoadBudget, budget_bytes),
-               fits ? text("the regions have ", sum, " bytes together, the budget is ",
-                           budget.budget_bytes)
-                    : text("the sum of the regions does not fit in 64 bits"));
+               text("the regions have ", *sum, " bytes together, the budget is ",
+                    budget.budget_bytes));
 }
 
 }  // namespace
+
+std::optional<uint64_t> placed_bytes(const LoadBudget& budget) {
+  uint64_t sum = 0;
+  for (const std::optional<uint64_t> part :
+       {std::optional(budget.trunk_bytes), std::optional(budget.pinned_bytes),
+        std::optional(budget.ring_bytes), checked_mul(budget.pool_slot_bytes, budget.pool_slots),
+        checked_mul(budget.row_slot_bytes, budget.row_slots), std::optional(budget.kv_bytes),
+        std::optional(budget.scratch_bytes)}) {
+    if (!part || !checked_add(*part, kDirectAlignmentBytes)) return std::nullopt;
+    const auto next = checked_add(sum, align_up(*part, kDirectAlignmentBytes));
+    if (!next) return std::nullopt;
+    sum = *next;
+  }
+  return sum;
+}
 
 Status check_budget(const LoadRecords& records) {
   BudgetCheck check(records.header.budget_offset);

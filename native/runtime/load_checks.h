@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,9 @@ Status check_inv_freq(const LoadRecords& records);
 
 // Tensors, blocks and extents against the spec, the files and each other.
 Status check_tensors(const LoadRecords& records);
+
+// All regions together as they are placed: each begins on a page. Nothing when the sum does not fit in 64 bits.
+std::optional<uint64_t> placed_bytes(const LoadBudget& budget);
 
 // Region sizes hold what the tables say they must, and their sum fits the budget. After check_tensors().
 Status check_budget(const LoadRecords& records);

@@ -38,7 +38,8 @@ struct LoadFile {
 };
 static_assert(sizeof(LoadFile) == 40);
 
-// The itemised budget: region sizes that the planner summed. Their sum must not exceed budget_bytes.
+// The itemised budget: region sizes that the planner summed. Their sum, each rounded up to 4096, must not exceed
+// budget_bytes.
 struct LoadBudget {
   uint64_t budget_bytes;
   uint64_t trunk_bytes;

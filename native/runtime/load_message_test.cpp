@@ -225,6 +225,7 @@ TEST(load_refuses_missing_tensors) {
 TEST(load_refuses_budgets_that_do_not_hold) {
   expect_refusals(tiny_mixture(), {
       {"sum", [](Message& m) { --m.budget().budget_bytes; }, "together"},
+      {"sum in pages", [](Message& m) { m.budget().scratch_bytes = align_up(m.budget().scratch_bytes, 4096) + 1; ++m.budget().budget_bytes; }, "together"},
       {"sum wraps", [](Message& m) { m.budget().kv_bytes = ~0ull; }, "64 bits"},
       {"pool wraps", [](Message& m) { m.budget().pool_slot_bytes = 1ull << 62; m.budget().pool_slots = 4; }, "64 bits"},
       {"trunk", [](Message& m) { --m.budget().trunk_bytes; }, "trunk_bytes"},
@@ -241,6 +242,9 @@ TEST(load_refuses_budgets_that_do_not_hold) {
       {"rows", [](Message& m) { m.budget().logits_rows = 0; }, "logits_rows"},
       {"sequences", [](Message& m) { m.budget().n_sequences = 0; }, "n_sequences"},
       {"reserved", [](Message& m) { m.budget().reserved = 1; }, "reserved"},
+  });
+  expect_refusals(tiny_dense(), {
+      {"slots for no expert", [](Message& m) { m.budget().pool_slots = 2; }, "pool_slots"},
   });
 }
 

@@ -1,25 +1,14 @@
 #include "native/runtime/opened_model.h"
 
-#include "native/base/bytes.h"
 #include "native/base/limits.h"
 #include "native/nvme_io/fault_io.h"
+#include "native/runtime/load_checks.h"
 #include "native/runtime/text.h"
 
 namespace hypura::runtime {
 namespace {
 
 using nvme_io::Arena, nvme_io::IoBackend, nvme_io::ModelFile;
-
-// Every region begins on a page; the sum was checked against the budget, which leaves these few bytes out of account.
-uint64_t arena_bytes(const LoadBudget& budget) {
-  uint64_t sum = 0;
-  for (uint64_t part :
-       {budget.trunk_bytes, budget.pinned_bytes, budget.ring_bytes,
-        budget.pool_slot_bytes * budget.pool_slots, budget.row_slot_bytes * budget.row_slots,
-        budget.kv_bytes, budget.scratch_bytes})
-    sum += align_up(part, kDirectAlignmentBytes);
-  return sum;
-}
 
 scheduler::CacheSizes cache_sizes(const LoadBudget& budget) {
   return {.trunk_bytes = budget.trunk_bytes,
@@ -99,7 +88,7 @@ Status OpenedModel::open(const LoadMessage& message, const EngineOptions& option
                          const Publish& publish) {
   HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend, open_io(options, facts));
   HYPURA_TRY_ASSIGN(files, open_files(message, backend->capabilities().direct, facts));
-  HYPURA_TRY_ASSIGN(arena, Arena::create(arena_bytes(message.budget)));
+  HYPURA_TRY_ASSIGN(arena, Arena::create(*placed_bytes(message.budget)));
   HYPURA_TRY(arena->touch(cancelled));
   HYPURA_TRY_ASSIGN(
       cache, scheduler::BlockCache::create(message.table, cache_sizes(message.budget), files,

@@ -165,10 +165,11 @@ class LoadWriter {
       budget.kv_bytes = measured.value().kv_bytes;
       budget.scratch_bytes = measured.value().scratch_bytes;
     }
+    // Weights are whole pages already.
     budget.budget_bytes = budget.trunk_bytes + budget.pinned_bytes + budget.ring_bytes +
                           budget.pool_slot_bytes * budget.pool_slots +
-                          budget.row_slot_bytes * budget.row_slots + budget.kv_bytes +
-                          budget.scratch_bytes;
+                          budget.row_slot_bytes * budget.row_slots +
+                          align_up(budget.kv_bytes, 4096) + align_up(budget.scratch_bytes, 4096);
     return budget;
   }
 
