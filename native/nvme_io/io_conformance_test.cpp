@@ -448,6 +448,8 @@ TEST(uring_reports_a_read_that_the_kernel_does_not_take) {
     // Nothing is on its way whose end could make room, so one of them must fail: else the caller would wait for ever.
     for (int again = 0; again < 10; ++again) {
       EXPECT_EQ((*opened)->submit(reads), 1u);
+      // Not a second one before the first was heard of: its failure would take the place of the first one's.
+      EXPECT_EQ((*opened)->submit(std::span(reads).last(1)), 0u);
       const auto results = reap_all(**opened, 1);
       EXPECT(results == (std::map<uint64_t, int32_t>{{50, -EAGAIN}}));
     }

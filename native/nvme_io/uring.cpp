@@ -52,6 +52,7 @@ class Uring final : public IoBackend {
   }
 
   uint32_t submit(std::span<const Read> reads) override {
+    if (refused_) return 0;  // the failure of an earlier one comes first
     const uint32_t wanted =
         std::min(static_cast<uint32_t>(std::min<size_t>(reads.size(), depth_)), free_count_);
     std::array<uint32_t, kIoDepthMax> slots;
