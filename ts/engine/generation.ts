@@ -69,6 +69,7 @@ export interface GenerationSource {
 
 const recordWords = 4
 const pollMs = 100
+const neverStarted: Pick<SequenceState, 'finishReason' | 'prefillNs' | 'decodeNs'> = { finishReason: 'cancelled', prefillNs: 0, decodeNs: 0 }
 
 export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationResult> {
   readonly #source: GenerationSource
@@ -80,15 +81,19 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
   /** Nobody yet; the caller; or nobody any more: it was cancelled before anyone came, and runs to its end by itself. */
   #reader: 'none' | 'caller' | 'itself' = 'none'
 
-  /** Errors: the addon's, when the request cannot start. A signal that is aborted already ends it before its first layer. */
+  /** Errors: the addon's, when the request cannot start. With a signal that is aborted already nothing is started. */
   constructor(source: GenerationSource) {
     this.#source = source
     this.#result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
     this.#result.catch(() => undefined) // an iterating caller sees the error there
     this.#chunks = this.#run()
+    if (source.signal?.aborted === true) {
+      this.#reader = 'itself'
+      this.#settle.resolve(this.#finish(new TextAssembler(source.tokenizer, source.stop), neverStarted, 0))
+      return
+    }
     callNative(() => source.native.start(source.request, () => this.#wake.raise()), source.paths)
     source.signal?.addEventListener('abort', this.#stop, { once: true })
-    if (source.signal?.aborted === true) source.native.cancel()
   }
 
   /** Ends the answer as soon as the current layer is done; what was generated stays, with reason 'aborted'. */
@@ -108,7 +113,7 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
       },
       return: async () => {
         // A generator that never ran has no `finally` that would cancel.
-        if (!begun) {
+        if (!begun && chunks === this.#chunks) {
           this.#source.native.cancel()
           await this.#drain()
         }
@@ -240,7 +245,7 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
     this.#source.onEnd(text.tokens)
   }
 
-  #finish(text: TextAssembler, state: SequenceState, firstTokenAt: number): GenerationResult {
+  #finish(text: TextAssembler, state: typeof neverStarted, firstTokenAt: number): GenerationResult {
     const { request, promptTokens, cachedTokens } = this.#source
     this.#source.onEnd(text.tokens)
     const decodeMs = state.decodeNs / 1e6
@@ -261,7 +266,7 @@ export class Generation implements AsyncIterable<Chunk>, PromiseLike<GenerationR
     }
   }
 
-  #reason(text: TextAssembler, state: SequenceState): FinishReason {
+  #reason(text: TextAssembler, state: typeof neverStarted): FinishReason {
     if (text.stopString !== undefined) return 'stop-string'
     switch (state.finishReason) {
       case 'stop-token': return 'stop'

@@ -147,7 +147,8 @@ export class Model implements AsyncDisposable {
   async #close(): Promise<void> {
     await this.#planner?.close()
     for (const template of this.#templates) await template.close()
-    for (const sequence of this.#open) await sequence.close()
+    // All at once: one may wait for another's reader.
+    await Promise.all([...this.#open].map((sequence) => sequence.close()))
     await awaitNative(this.#parts.engine.close(), this.#parts.paths)
   }
 

@@ -14,7 +14,10 @@ import { Wake } from './wake.js'
 const pendingTokensMax = 32
 const pollMs = 100
 
-/** Called with rows [firstPosition, firstPosition + rows) of logits, n_vocab floats each; the array is reused. */
+/**
+ * Called with rows [firstPosition, firstPosition + rows) of logits, n_vocab floats each; the array is reused.
+ * Other sequences of the model stand still while it works: it must not wait for them.
+ */
 export type LogitsSink = (logits: Float32Array, firstPosition: number, rows: number) => void | Promise<void>
 
 export interface SequenceParts {
@@ -171,28 +174,32 @@ export class Sequence implements AsyncDisposable {
     }
     // The addon would call it 'length'; the caller asked for more than the context holds.
     const limitedByContext = request.maxTokens < (options.maxTokens ?? Infinity)
-    const generation = new Generation({
-      native, tokenizer, request, cachedTokens, limitedByContext, paths,
-      promptTokens: cachedTokens + tokens.length,
-      stop: options.stop ?? [],
-      signal: options.signal,
-      stopOnAbortSignal: options.stopOnAbortSignal ?? false,
-      onEnd: (generated) => {
-        if (!this.#busy) return
-        this.#tokens = [...before, ...generated]
-        this.#evaluated = native.state().length
-        // After a stop string the cache may hold tokens that were never delivered.
-        if (this.#evaluated > this.#tokens.length && !this.#closed) {
-          native.truncate(this.#tokens.length)
-          this.#evaluated = this.#tokens.length
-        }
-        // After an error or a cancelled prompt it may hold fewer than were given: of those, the others are forgotten.
-        if (this.#evaluated < before.length) this.#tokens.length = Math.max(this.#evaluated, keep)
-        this.#setBusy(false)
-      },
-    })
     this.#setBusy(true)
-    return generation
+    try {
+      return new Generation({
+        native, tokenizer, request, cachedTokens, limitedByContext, paths,
+        promptTokens: cachedTokens + tokens.length,
+        stop: options.stop ?? [],
+        signal: options.signal,
+        stopOnAbortSignal: options.stopOnAbortSignal ?? false,
+        onEnd: (generated) => {
+          if (!this.#busy) return
+          this.#tokens = [...before, ...generated]
+          this.#evaluated = native.state().length
+          // After a stop string the cache may hold tokens that were never delivered.
+          if (this.#evaluated > this.#tokens.length && !this.#closed) {
+            native.truncate(this.#tokens.length)
+            this.#evaluated = this.#tokens.length
+          }
+          // After an error or a cancelled prompt it may hold fewer than were given: of those, the others are forgotten.
+          if (this.#evaluated < before.length) this.#tokens.length = Math.max(this.#evaluated, keep)
+          this.#setBusy(false)
+        },
+      })
+    } catch (error) {
+      this.#setBusy(false)
+      throw error
+    }
   }
 
   /** Can `tokens` follow the first `keep` positions? */
