@@ -57,7 +57,7 @@ export interface EngineOptions {
   readonly io: IoChoice
   /** Reads in flight; 0 chooses. */
   readonly ioDepth: number
-  /** Fault schedule for tests ("eio:once:17", docs/adding/io-backend.md); empty in production. */
+  /** Fault schedule for tests ("eio:at=17:once", docs/adding/io-backend.md); empty in production. */
   readonly faults?: string
 }
 
