@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "native/base/limits.h"
+#include "native/base/signals.h"
 
 namespace hypura::nvme_io {
 namespace {
@@ -73,22 +73,17 @@ class PreadPool final : public IoBackend {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  // Signals stay with the host's threads: a handler of the host must not run on a stack it does not know.
   Status start() {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    Status status;
+    const SignalsBlocked blocked;
     try {
       const uint32_t count = std::min(depth_, kPreadThreads);
       threads_.reserve(count);
       for (uint32_t i = 0; i < count; ++i) threads_.emplace_back([this] { run(); });
     } catch (const std::system_error& error) {
-      status = Status::error(Code::kUnsupported,
-                             std::string("no thread for reading: ") + error.what());
+      return Status::error(Code::kUnsupported,
+                           std::string("no thread for reading: ") + error.what());
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return status;
+    return {};
   }
 
   Capabilities capabilities() const override {

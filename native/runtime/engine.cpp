@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "native/base/limits.h"
+#include "native/base/signals.h"
 #include "native/kernels/float_state.h"
 #include "native/runtime/probe.h"
 #include "native/runtime/text.h"
@@ -57,6 +58,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load,
   HYPURA_TRY_ASSIGN(const MemoryMeasure needed, check_measure(message, chosen));
   std::unique_ptr<Engine> engine(
       new Engine(std::move(message), std::move(chosen), needed, std::move(notify)));
+  const SignalsBlocked blocked;  // also for the threads that this one starts
   try {
     engine->thread_ = std::thread([raw = engine.get()] { raw->main(); });
   } catch (const std::system_error& error) {
@@ -91,6 +93,9 @@ void Engine::main() {
     load_and_serve();
   } catch (const std::bad_alloc&) {
     failed = Status::error(Code::kInsufficientMemory, "the system has no memory left");
+  } catch (const std::system_error& error) {
+    failed = Status::error(Code::kInsufficientMemory,
+                           text("a thread could not be started: ", error.what()));
   } catch (const std::exception& error) {
     failed = Status::error(Code::kInternal, text("unexpected: ", error.what()));
   }

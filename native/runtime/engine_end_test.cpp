@@ -1,6 +1,10 @@
 // What could break: a wait that no cancel, close or reader ends, a lost wake, a slot of a sequence that is not given back or
 // still looked at by who had it before. How we notice: sequences are stopped in each of their waits, every wait has a
 // deadline that fails the test, and a request afterwards must give the reference again.
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "native/runtime/testing_engine.h"
@@ -117,6 +121,27 @@ TEST(a_closed_sequence_does_not_see_the_tokens_of_the_next_one) {
   closed.drain(late);
   EXPECT(late.tokens.empty());
 }
+
+#if defined(__linux__)
+// What the host's handler would interrupt: every thread but the one that runs the tests.
+TEST(threads_of_an_engine_take_no_signals) {
+  TestEngine engine(tiny_dense(), {.threads = 3});
+  EXPECT_OK(engine.open());
+  uint32_t threads = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    std::string word;
+    while (status >> word && word != "SigBlk:") {
+    }
+    uint64_t blocked = 0;
+    status >> std::hex >> blocked;
+    if (task.path().filename() == std::to_string(::getpid())) continue;
+    ++threads;
+    EXPECT((blocked >> (SIGTERM - 1) & 1) == 1);
+  }
+  EXPECT(threads >= 4);  // the loop, two that compute, the one that reads
+}
+#endif
 
 }  // namespace
 }  // namespace hypura::runtime
