@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <span>
 #include <string>
@@ -135,6 +136,11 @@ Napi::Function method(Napi::Env env, const char* name, Body body) {
         } catch (const std::bad_alloc&) {
           throw error_of(info.Env(),
                          Status::error(Code::kInsufficientMemory, "the system has no memory left"));
+        } catch (const Napi::Error&) {
+          throw;
+        } catch (const std::exception& error) {  // past this line it would end the host
+          throw error_of(info.Env(),
+                         Status::error(Code::kInternal, text("unexpected: ", error.what())));
         }
       },
       name);

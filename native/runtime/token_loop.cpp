@@ -67,6 +67,8 @@ std::shared_ptr<Sequence> TokenLoop::runnable() {
 void TokenLoop::serve(LoopSide sequence) {
   if (sequence.cancelled().load(std::memory_order_relaxed))
     return sequence.finish(FinishReason::kCancelled, {});
+  if (Status fatal = fatal_status(); !fatal.ok())
+    return sequence.finish(FinishReason::kError, std::move(fatal));
   Status status = sequence.phase() == Phase::kQueued ? begin(sequence) : Status{};
   if (sequence.phase() == Phase::kPaused) sequence.set_phase(Phase::kDecode);
   if (status.ok()) status = advance(sequence);
@@ -206,6 +208,12 @@ Status TokenLoop::sample(LoopSide sequence) {
   parts_.counters.tokens.fetch_add(1, std::memory_order_relaxed);
   record_token(choice.token);
   return {};
+}
+
+// What broke while another sequence was served: nothing is computed any more.
+Status TokenLoop::fatal_status() const {
+  const std::lock_guard lock(parts_.queue.mutex);
+  return parts_.queue.fatal;
 }
 
 void TokenLoop::fail(LoopSide sequence, Status status) {

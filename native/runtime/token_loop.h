@@ -69,6 +69,7 @@ class TokenLoop final : private model::SweepObserver {
   Status sweep(LoopSide sequence, const Step& step);
   Status sample(LoopSide sequence);
   void fail(LoopSide sequence, Status status);
+  Status fatal_status() const;
   static Status on_logits(void* context, uint32_t first_row, uint32_t n_rows, const float* logits);
 
   void on_route(uint16_t layer, uint32_t entry, std::span<const uint16_t> experts,
