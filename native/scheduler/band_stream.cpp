@@ -179,7 +179,7 @@ void BandStream::completed(SlotId id, Completed what) {
     slot.state = RingSlotState::kReady;
   } else {
     slot.state = RingSlotState::kFree;
-    }
+  }
 }
 
 // The slot will not be asked for again in this lap.

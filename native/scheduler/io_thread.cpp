@@ -219,7 +219,7 @@ void IoThread::begin(uint32_t index, Clock::time_point now) {
   fetch.extent = 0;
   fetch.placed_bytes = fetch.hull_begin_bytes = fetch.counted_bytes = 0;
   fetch.outstanding = fetch.retries = 0;
-  fetch.issued_all = fetch.failed = fetch.cut = false;
+  fetch.issued_all = fetch.cut = false;
   fetch.claimed_at = now;
   begun_[static_cast<uint32_t>(fetch.read_class)] = index;
 }
@@ -343,7 +343,6 @@ void IoThread::fail(Flight& flight, Code code, int errno_value, Clock::time_poin
   Fetch& fetch = queue_[flight.fetch];
   if (code == Code::kIo) count_failure(now);
   if (!fetch.cut && !fetch.abandoned.load(std::memory_order_relaxed)) {
-    fetch.failed = true;
     fetch.outcome = {.code = code,
                      .errno_value = errno_value,
                      .file = flight.file,

@@ -8,10 +8,11 @@
 //   kDone                       every byte of every extent was counted
 //   kFailed, later kReturned    an error after its retries; the kernel may still write until kReturned
 //   kReturned                   it was abandoned
-// Short reads go on where they ended, realigned. Zero bytes before the extent's end, or an end that does not move however
-// often it is tried, is the end of the file: kModelChanged. Errors are retried after 1, 10 and 100 ms beside the other reads, then kIo. EINTR, EAGAIN
-// and ENOMEM only mean "not now" and are retried kBusyRetriesMax times. After kGoneFailures such ends within kGoneWindow the
-// drive counts as gone, and errors are not retried until it has been quiet for that long.
+// Short reads go on where they ended, realigned. Zero bytes before the extent's end, or an end that does not move in
+// kSameEndMax tries, is the end of the file: kModelChanged. Errors are retried after 1, 10 and 100 ms beside the other
+// reads, then kIo. EINTR, EAGAIN and ENOMEM only mean "not now" and are retried kBusyRetriesMax times. After kGoneFailures
+// reads that ended in kIo within kGoneWindow the drive counts as gone, and errors are not retried until it has been quiet
+// for that long.
 // Threads: constructed, queried and destroyed by the loop's thread; the private half runs in the I/O thread.
 // Allocates: in the constructor.
 #pragma once

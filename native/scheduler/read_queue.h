@@ -57,7 +57,6 @@ struct Fetch {
   uint64_t counted_bytes = 0;      // bytes of finished pieces that had to come back (invariant I2)
   uint32_t retries = 0;
   bool issued_all = false;
-  bool failed = false;             // kFailed was pushed
   bool cut = false;                // ends before its last byte: failed or abandoned
   std::chrono::steady_clock::time_point claimed_at;
 
