@@ -14,14 +14,23 @@ export interface BareEngine {
 }
 
 export async function bareEngine(path: string, options: LoadOptions): Promise<BareEngine> {
-  const description = await describeModel(path)
+  return openDescribed(await describeModel(path), options)
+}
+
+/** The second half of a load, for tests that do something to the file between the two. Rejects as the addon does. */
+export async function openDescribed(description: ModelDescription, options: LoadOptions): Promise<BareEngine> {
   const plan = planDescribed(description, options)
   const { manifest, gguf, spec } = description
   const native = loadBinding().createEngine(encodeLoad(manifest, spec, gguf.files, plan.regions), {
     threads: options.threads ?? 2, io: options.io?.backend ?? 'auto', ioDepth: options.io?.depth ?? 0,
     ...(options.faults === undefined ? {} : { faults: options.faults }),
   })
-  await native.opened()
+  try {
+    await native.opened()
+  } catch (error) {
+    await native.close()
+    throw error
+  }
   return { native, description, plan }
 }
 
