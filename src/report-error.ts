@@ -3,7 +3,7 @@ import { CommanderError } from 'commander'
 import { HypuraError } from '../ts/engine/index.js'
 import { exitCodeOf, exitCodes } from './exit-codes.js'
 import { Interrupted } from './interrupts.js'
-import { fail } from './terminal.js'
+import { fail, note } from './terminal.js'
 
 /** Says what happened and returns the exit code. HYPURA_DEBUG adds stacks and causes. */
 export function reportError(error: unknown): number {
@@ -13,7 +13,7 @@ export function reportError(error: unknown): number {
     if (!(error.error instanceof Interrupted)) reportError(error.error)
     return exitCode
   }
-  if (error instanceof Interrupted) fail('interrupted')
+  if (error instanceof Interrupted) note('interrupted')
   else if (error instanceof HypuraError) fail(`${error.message}\n  ${error.code}${facts(error)}`)
   else fail(`${error instanceof Error ? error.message : String(error)}\n  unexpected: please report it with what HYPURA_DEBUG=1 adds here`)
   if (process.env['HYPURA_DEBUG'] !== undefined && error instanceof Error) console.error(error.stack, error.cause ?? '')

@@ -33,9 +33,9 @@ export function addLogits(root: Command): void {
 }
 
 async function logits(path: string, flags: LogitsFlags): Promise<void> {
+  using interrupts = catchInterrupts()
   const description = await describeModel(path)
   const tokens = await readTokens(description, flags)
-  using interrupts = catchInterrupts()
   const load = loadOptionsOf(flags)
   await using model = await loadWithProgress(path, {
     ...load,

@@ -41,10 +41,12 @@ export function integer(min: number, max: number): Parse {
   }
 }
 
+const decimal = (value: number): string => value.toLocaleString('en-US', { maximumFractionDigits: 6, useGrouping: false })
+
 export function real(min: number, max: number): Parse {
   return (text) => {
     const value = text.trim() === '' ? NaN : Number(text)
-    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${decimal(min)} to ${decimal(max)}.`)
     return value
   }
 }
@@ -73,7 +75,7 @@ export const samplingParsers: Readonly<Record<SamplingParameter, Parse>> = {
   predict: tokenCount,
   temp: real(0, 1000),
   'top-k': integer(0, int32Max),
-  'top-p': real(0, 1),
+  'top-p': real(1e-6, 1),
   'min-p': real(0, 1),
   'repeat-penalty': real(0.01, 100),
   'repeat-last-n': integer(-1, int32Max),
