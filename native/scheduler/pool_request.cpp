@@ -11,8 +11,7 @@ namespace hypura::scheduler {
 PoolRequest::PoolRequest(const BlockHulls& hulls, IoThread& io, CacheLog& log,
                          std::span<std::byte> region, uint64_t slot_bytes, uint32_t slots,
                          uint32_t first_fetch, uint32_t blocks)
-    : hulls_(hulls),
-      io_(io),
+    : io_(io),
       log_(log),
       pool_(region, slot_bytes, slots, hulls.table().size()),
       first_fetch_(first_fetch),

@@ -64,7 +64,6 @@ class PoolRequest {
   bool drop_a_warm_one();
   void let_go(bool quarantine);
 
-  const BlockHulls& hulls_;
   IoThread& io_;
   CacheLog& log_;
   SlotPool pool_;
