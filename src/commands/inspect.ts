@@ -5,6 +5,7 @@ import { openSubject, type Subject } from '../inspect/subject.js'
 import { metadataText, summaryText, templateText, tensorsText } from '../inspect/text.js'
 import { mapText } from '../inspect/use-map.js'
 import { write, writeJson } from '../output.js'
+import { reportError } from '../report-error.js'
 
 type Section = 'summary' | 'metadata' | 'tensors' | 'map' | 'template'
 
@@ -27,5 +28,7 @@ export function addInspect(root: Command): void {
       const subject = await openSubject(path)
       if (output === 'json') await writeJson(sections[section].json(subject))
       else await write(`${sections[section].text(subject)}\n`)
+      // Shown as far as it goes; scripts see by the exit code that it cannot be run.
+      if (subject.obstacle !== undefined) process.exitCode = reportError(subject.obstacle)
     })
 }
