@@ -81,6 +81,13 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
   '--io': async () => {
     for (const name of ['pread', 'buffered']) expect((await run(draft, ['-p', 'x', '-n', '1', '--io', name])).stderr).toMatch(new RegExp(`· ${name}|buffered \\(\\S`))
   },
+  '--tokenizer-pre': async () => {
+    const path = join(folder, 'pre.jsonl')
+    for (const pre of ['gpt-2', 'llama-bpe', 'deepseek-llm']) await run(draft, ['-p', "IT'S 12345678 o'clock\n\n\n  x", '-n', '1', '--tokenizer-pre', pre, '--stats-file', path])
+    const counts = readFileSync(path, 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { prompt_tokens: number }).prompt_tokens)
+    expect(new Set(counts).size).toBeGreaterThan(1)
+    expect(await run(draft, [...greedy, '--tokenizer-pre', 'gpt-3'])).toMatchObject({ code: 3, stdout: '' })
+  },
   '--io-depth': async () => expect(await text(...greedy, '--io-depth', '1')).toBe(await text(...greedy)),
   '--eviction': async () => {
     const of = (policy: string): Promise<string> => run(moe, [...greedy, '--memory', '12MiB', '--eviction', policy]).then(({ stdout }) => stdout)

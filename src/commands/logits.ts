@@ -34,7 +34,7 @@ export function addLogits(root: Command): void {
 
 async function logits(path: string, flags: LogitsFlags): Promise<void> {
   using interrupts = catchInterrupts()
-  const description = await describeModel(path)
+  const description = await describeModel(path, { tokenizerPre: flags.tokenizerPre })
   const tokens = await readTokens(description, flags)
   const load = loadOptionsOf(flags)
   await using model = await loadWithProgress(path, {

@@ -11,6 +11,7 @@ export interface LoadFlags {
   readonly io: 'auto' | 'uring' | 'pread' | 'buffered'
   readonly ioDepth?: number
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
+  readonly tokenizerPre?: string
 }
 
 export interface SamplingFlags {
@@ -110,6 +111,7 @@ export function addLoadFlags(command: Command): Command {
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
+    .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
 
 export function addSamplingFlags(command: Command): Command {
@@ -139,6 +141,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     threads: flags.threads,
     io: { backend: flags.io, depth: flags.ioDepth },
     eviction: flags.eviction,
+    tokenizerPre: flags.tokenizerPre,
   }
 }
 

@@ -19,7 +19,7 @@ const progressMs = 100
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(options)
   checked.loadSignal?.throwIfAborted()
-  const description = await describeModel(path)
+  const description = await describeModel(path, checked)
   checked.loadSignal?.throwIfAborted()
   return loadDescribed(description, checked)
 }

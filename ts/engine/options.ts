@@ -47,7 +47,7 @@ export interface GenerateOptions {
   readonly temperature?: number | undefined
   /** 0: off. Default 40. */
   readonly topK?: number | undefined
-  /** 1: off. Default 0.95. */
+  /** 1: off; the least is 0.000001. Default 0.95. */
   readonly topP?: number | undefined
   /** 0: off. Default 0.05. */
   readonly minP?: number | undefined
@@ -102,7 +102,7 @@ const generateShape = {
   maxTokens: integer(1, 2 ** 31 - 1),
   temperature: real(0, 1000),
   topK: integer(0, 2 ** 31 - 1),
-  topP: real(0, 1),
+  topP: real(1e-6, 1),
   minP: real(0, 1),
   repeatPenalty: real(0.01, 100),
   repeatLastN: integer(-1, 2 ** 31 - 1),

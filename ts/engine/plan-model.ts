@@ -47,7 +47,7 @@ const logitsRowsDefault = 1
  */
 export async function planModel(path: string, options: LoadOptions = {}): Promise<ModelPlan> {
   const checked = checkLoadOptions(options)
-  return planDescribed(await describeModel(path), checked)
+  return planDescribed(await describeModel(path, checked), checked)
 }
 
 export function planDescribed(description: ModelDescription, options: LoadOptions): ModelPlan {

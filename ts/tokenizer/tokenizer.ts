@@ -263,7 +263,7 @@ function unknownPre(pre: string): HypuraError {
     'ERR_HYPURA_UNSUPPORTED_TOKENIZER',
     `The pre-tokenizer ${JSON.stringify(pre.slice(0, 80))} (tokenizer.ggml.pre) is not known` +
       `${guess === undefined ? '' : ` (did you mean ${guess}?)`}; a wrong one would garble every text. ` +
-      `If you know that the model splits words like one of these, name it (option tokenizerPre): ${known.join(', ')}.`,
+      `If you know that the model splits words like one of these, name it (--tokenizer-pre, option tokenizerPre): ${known.join(', ')}.`,
     { rule: 'T8', field: 'tokenizer.ggml.pre', found: pre.slice(0, 80), allowed: known.join(', ') },
   )
 }
