@@ -22,14 +22,14 @@ test('a machine without cgroups gives what is available', () => {
   expect(limits).toEqual([{ source: 'machine', limitBytes: 1_024_000_000, availableBytes: 819_200_000 }])
 })
 
-test('a version 1 limit counts, its page cache as free', () => {
+test('a version 1 limit counts, its page cache as free, mapped code not', () => {
   const limits = memoryLimits(fixture('v1', {
     'proc/self/cgroup': '5:memory:/a/b\n1:name=systemd:/a\n',
     'cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n',
     'cgroup/memory/memory.usage_in_bytes': '500000000\n',
     'cgroup/memory/a/b/memory.limit_in_bytes': '300000000\n',
     'cgroup/memory/a/b/memory.usage_in_bytes': '200000000\n',
-    'cgroup/memory/a/b/memory.stat': 'cache 5\ntotal_inactive_file 90000000\ntotal_active_file 10000000\n',
+    'cgroup/memory/a/b/memory.stat': 'cache 5\ntotal_mapped_file 30000000\ntotal_inactive_file 90000000\ntotal_active_file 40000000\n',
   }))
   expect(tightestLimit(limits)).toEqual({ source: 'cgroup /a/b', limitBytes: 300_000_000, availableBytes: 200_000_000 })
 })
@@ -42,7 +42,7 @@ test('a version 2 limit above the own group counts, "max" does not', () => {
     'cgroup/pod/memory.max': '400000000\n',
     'cgroup/pod/memory.high': '350000000\n',
     'cgroup/pod/memory.current': '100000000\n',
-    'cgroup/pod/memory.stat': 'inactive_file 0\nactive_file 0\n',
+    'cgroup/pod/memory.stat': 'inactive_file 10000000\nactive_file 0\nfile_mapped 50000000\n',
   }))
   expect(tightestLimit(limits)).toEqual({ source: 'cgroup /pod', limitBytes: 350_000_000, availableBytes: 250_000_000 })
 })

@@ -2,7 +2,8 @@
  * How much memory this process may use: the least of what the machine has free and what its cgroups allow.
  *
  * Reads /proc/meminfo and the memory controllers of cgroup v1 and v2 from the process's own group up to the root (a limit
- * anywhere above counts). Page cache that a group holds is counted as free: the kernel gives it back on demand.
+ * anywhere above counts). Page cache that a group holds is counted as free, since the kernel gives it back on demand, but for
+ * what programs have mapped: that is their code, and would be read again and again.
  *
  * @see https://docs.kernel.org/admin-guide/cgroup-v1/memory.html and cgroup-v2.html
  */
@@ -84,7 +85,7 @@ function v1Limit(folder: string): Omit<MemoryLimit, 'source'> | undefined {
   const used = readNumber(join(folder, 'memory.usage_in_bytes'))
   if (limitBytes === undefined || used === undefined) return undefined
   const stat = readText(join(folder, 'memory.stat')) ?? ''
-  const cache = statValue(stat, 'total_inactive_file') + statValue(stat, 'total_active_file')
+  const cache = Math.max(0, statValue(stat, 'total_inactive_file') + statValue(stat, 'total_active_file') - statValue(stat, 'total_mapped_file'))
   return { limitBytes, availableBytes: Math.max(0, limitBytes - Math.max(0, used - cache)) }
 }
 
@@ -94,7 +95,7 @@ function v2Limit(folder: string): Omit<MemoryLimit, 'source'> | undefined {
   if (ceilings.length === 0 || used === undefined) return undefined
   const limitBytes = Math.min(...ceilings)
   const stat = readText(join(folder, 'memory.stat')) ?? ''
-  const cache = statValue(stat, 'inactive_file') + statValue(stat, 'active_file')
+  const cache = Math.max(0, statValue(stat, 'inactive_file') + statValue(stat, 'active_file') - statValue(stat, 'file_mapped'))
   return { limitBytes, availableBytes: Math.max(0, limitBytes - Math.max(0, used - cache)) }
 }
 
