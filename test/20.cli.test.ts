@@ -13,6 +13,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const moe = modelPath('fable-moe-q8_0.gguf')
 const dense = modelPath('fable-dense-q4_k_m.gguf')
 
+test('the program may be executed: npx links it once and never again', () => {
+  expect(statSync(cliPath).mode & 0o111).toBe(0o111)
+})
+
 describe('run', () => {
   test('streams a model larger than its budget and prints a story', async () => {
     const { code, stdout, stderr } = await runCli(['run', moe, '--memory', '16MiB', '-n', '60', '-p', 'Once upon a time'])
