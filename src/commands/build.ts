@@ -9,7 +9,7 @@ import { note } from '../terminal.js'
 export function addBuild(root: Command): void {
   root
     .command('build')
-    .description('compile the native part from source (needs a C++20 compiler and CMake 3.18)')
+    .description('compile the native part from source (needs a C++20 compiler and CMake 3.20)')
     .option('--debug', 'with assertions and symbols')
     .action(({ debug }: { debug?: boolean }) => build(debug ?? false))
 }
@@ -20,5 +20,5 @@ async function build(debug: boolean): Promise<void> {
   note(`building in ${packageRoot}`)
   const child = spawn(process.execPath, [program, 'compile', '--out', 'build/cmake', ...(debug ? ['--debug'] : []), '--CDHYPURA_TESTS=OFF'], { cwd: packageRoot, stdio: ['ignore', 2, 2] })
   const code = await new Promise<number | null>((resolve, reject) => child.on('exit', resolve).on('error', reject))
-  if (code !== 0) throw new HypuraError('ERR_HYPURA_NO_BINARY', `the build failed (cmake-js ended with ${code}); it needs a C++20 compiler (GCC 12 or Clang 14 and later) and CMake 3.18`)
+  if (code !== 0) throw new HypuraError('ERR_HYPURA_NO_BINARY', `the build failed (cmake-js ended with ${code}); it needs a C++20 compiler (GCC 12 or Clang 14 and later) and CMake 3.20`)
 }
