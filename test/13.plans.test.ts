@@ -132,9 +132,11 @@ test('tokens keep coming while JavaScript does nothing, up to pendingTokensMax',
     sequence.truncate(0)
     sequence.start(greedyRequest([1, 2, 3], { maxTokens: count, pendingTokensMax }), () => undefined)
     block(2000)
-    const drained = drainTokens(sequence)
-    expect(drained.length).toBe(pendingTokensMax)
-    expect(drained).toEqual(alone.slice(0, pendingTokensMax))
+    const { length, phase } = sequence.state()
+    expect({ ahead: length <= 3 + pendingTokensMax, phase }).toEqual({ ahead: true, phase: pendingTokensMax === count ? 'done' : 'paused' })
+    const drained = drainTokens(sequence) // with the first ones gone the engine goes on, and one or two more may come along
+    expect(drained.length).toBeGreaterThanOrEqual(pendingTokensMax)
+    expect(drained).toEqual(alone.slice(0, drained.length))
     for (let rest = drained.length; rest < count; rest += drainTokens(sequence).length) await turn()
     while (sequence.state().phase !== 'done') await turn()
   }
