@@ -31,12 +31,27 @@ runtime::EngineOptions need_options(const Napi::Value& value) {
   return options;
 }
 
+void set_direct(Napi::Env env, Napi::Object& object, const runtime::EngineFacts::Direct& direct) {
+  object.Set("direct", Napi::Boolean::New(env, direct.direct));
+  object.Set("directReason", direct.direct_reason);
+}
+
 Napi::Object facts_object(Napi::Env env, const runtime::EngineFacts& facts) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("ioBackend", facts.io_backend);
   object.Set("ioReason", facts.io_reason);
-  object.Set("direct", Napi::Boolean::New(env, facts.direct));
-  object.Set("directReason", facts.direct_reason);
+  set_direct(env, object, facts.own);
+  Napi::Array mirrors = Napi::Array::New(env);
+  for (uint32_t i = 0; i < facts.mirrors.size(); ++i) {
+    Napi::Object mirror = Napi::Object::New(env);
+    set_direct(env, mirror, facts.mirrors[i]);
+    mirrors.Set(i, mirror);
+  }
+  object.Set("mirrors", mirrors);
+  Napi::Array drives = Napi::Array::New(env);
+  for (uint32_t i = 0; i < facts.drive_bytes_per_second.size(); ++i)
+    drives.Set(i, facts.drive_bytes_per_second[i]);
+  object.Set("driveBytesPerSecond", drives);
   object.Set("isa", facts.isa);
   object.Set("threads", facts.threads);
   object.Set("arenaBytes", static_cast<double>(facts.arena_bytes));
@@ -78,6 +93,7 @@ Napi::Object NativeEngine::functions(Napi::Env env) {
   add("submitPlan", &NativeEngine::submit_plan);
   add("drainEvents", &NativeEngine::drain_events);
   add("counters", &NativeEngine::counters);
+  add("copies", &NativeEngine::copies);
   add("readBlocks", &NativeEngine::read_blocks);
   add("createSequence", &NativeEngine::create_sequence);
   add("close", &NativeEngine::close);
@@ -160,6 +176,17 @@ Napi::Value NativeEngine::counters(const Napi::CallbackInfo& info) {
   const runtime::CounterRow row = engine.counters();
   std::copy(row.begin(), row.end(), into.begin());
   return info.Env().Undefined();
+}
+
+Napi::Value NativeEngine::copies(const Napi::CallbackInfo& info) {
+  runtime::Engine& engine = open_engine(info.Env());
+  const std::span<double> into =
+      need_elements<double>(info[0], "into", napi_float64_array, "Float64Array");
+  const size_t need = size_t{engine.copy_count()} * runtime::kCopyIndexCount;
+  if (into.size() < need)
+    refuse(info.Env(), text("into has ", into.size(), " places, the copies need ", need));
+  engine.copies(into.first(need));
+  return Napi::Number::New(info.Env(), engine.copy_count());
 }
 
 Napi::Value NativeEngine::read_blocks(const Napi::CallbackInfo& info) {

@@ -43,6 +43,7 @@ class NativeEngine final : public Listener, public std::enable_shared_from_this<
   Napi::Value submit_plan(const Napi::CallbackInfo& info);
   Napi::Value drain_events(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
+  Napi::Value copies(const Napi::CallbackInfo& info);
   Napi::Value read_blocks(const Napi::CallbackInfo& info);
   Napi::Value create_sequence(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

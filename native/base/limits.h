@@ -15,6 +15,14 @@ inline constexpr uint64_t kHugePageBytes = 2u << 20;
 // Reads in the kernel at once. 1 to 4 MiB at depth 4 to 8 saturates the drives measured.
 inline constexpr uint32_t kIoDepthDefault = 8;
 inline constexpr uint32_t kIoDepthMax = 64;
+// Copies of one model, the first included, and drives they may lie on: sets of them are bits of one byte.
+inline constexpr uint32_t kCopiesMax = 8;
+inline constexpr uint32_t kDrivesMax = 8;
+// Where copies lie on several drives, a read is at most this long, so that one band is read by all of them; at the
+// default depth a drive is as fast as with the longest reads (docs/decisions/0010-reads-over-several-drives.md).
+inline constexpr uint32_t kStripeBytesMax = 1u << 20;
+// Failed reads after which a copy is asked only when no other one is left.
+inline constexpr uint32_t kCopyFailuresMax = 4;
 // Retries of a failed read, after 1, 10 and 100 ms.
 inline constexpr uint32_t kReadRetriesMax = 3;
 // Extents of one block: gate, up and down of an expert, with one to spare.

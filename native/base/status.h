@@ -29,6 +29,7 @@ enum class Code : uint8_t {
   kContextOverflow = 11,    // more positions than the KV cache holds
   kUnsupported = 12,        // legal, but not built
   kInternal = 13,           // an invariant failed where no memory is in doubt; the engine stops
+  kMirrorMismatch = 14,     // a copy of the model holds other bytes than the first one
 };
 
 class Status {

@@ -20,21 +20,25 @@ struct Entry {
   BackendChoice choice;
   std::string_view name;
   Status (*probe)();
-  Result<std::unique_ptr<IoBackend>> (*open)(uint32_t depth);
+  Result<std::unique_ptr<IoBackend>> (*open)(uint32_t depth, uint32_t drives);
 };
 
 Status probe_pool() { return Status(); }
-Result<std::unique_ptr<IoBackend>> open_direct_pool(uint32_t depth) {
-  return open_pread_pool(depth, PageCache::kBypass);
+Result<std::unique_ptr<IoBackend>> open_direct_pool(uint32_t depth, uint32_t drives) {
+  return open_pread_pool(depth, PageCache::kBypass, drives);
 }
-Result<std::unique_ptr<IoBackend>> open_buffered_pool(uint32_t depth) {
-  return open_pread_pool(depth, PageCache::kDropped);
+Result<std::unique_ptr<IoBackend>> open_buffered_pool(uint32_t depth, uint32_t drives) {
+  return open_pread_pool(depth, PageCache::kDropped, drives);
 }
 #if defined(__linux__)
-Result<std::unique_ptr<IoBackend>> open_default_uring(uint32_t depth) { return open_uring(depth); }
+Result<std::unique_ptr<IoBackend>> open_default_uring(uint32_t depth, uint32_t) {
+  return open_uring(depth);
+}
 #else
 Status probe_uring() { return Status::error(Code::kUnsupported, "io_uring exists on Linux only"); }
-Result<std::unique_ptr<IoBackend>> open_default_uring(uint32_t) { return probe_uring(); }
+Result<std::unique_ptr<IoBackend>> open_default_uring(uint32_t, uint32_t) {
+  return probe_uring();
+}
 #endif
 
 constexpr std::array kBackends = {
@@ -86,14 +90,14 @@ Status probe(const Entry& entry) {
   return entry.probe();
 }
 
-Result<std::unique_ptr<IoBackend>> open(const Entry& entry, uint32_t depth) {
+Result<std::unique_ptr<IoBackend>> open(const Entry& entry, uint32_t depth, uint32_t drives) {
   HYPURA_TRY(disabled(entry));
-  return entry.open(depth);
+  return entry.open(depth, drives);
 }
 
 }  // namespace
 
-Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth) {
+Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth, uint32_t drives) {
   if (depth == 0 || depth > kIoDepthMax) {
     return Status::error(Code::kInvalidArgument, "An I/O depth of " + std::to_string(depth) +
                                                      " is not within 1 .. " +
@@ -103,7 +107,7 @@ Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth) {
   std::string refusals;
   for (const Entry& entry : kBackends) {
     if (choice != BackendChoice::kAuto && choice != entry.choice) continue;
-    Result<std::unique_ptr<IoBackend>> opened = open(entry, depth);
+    Result<std::unique_ptr<IoBackend>> opened = open(entry, depth, drives);
     if (opened.ok()) {
       std::string reason = std::move(refusals);
       if (choice != BackendChoice::kAuto) reason = "asked for";

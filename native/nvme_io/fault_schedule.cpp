@@ -97,7 +97,14 @@ Result<FaultSchedule::Rule> FaultSchedule::parse_rule(std::string_view text) {
       return wrong(text, "a delay is at most " + std::to_string(kDelayMsMax) + " ms, use stall");
   }
 
-  const Halves scope_number = split(scope.first, '=');
+  const Halves place = split(scope.first, '@');
+  const Halves scope_number = split(place.first, '=');
+  if (place.found) {
+    const auto copy = number_of(place.rest);
+    if (!copy || *copy >= kCopiesMax)
+      return wrong(text, "there is no copy \"" + std::string(place.rest) + "\"");
+    rule.copy = static_cast<uint32_t>(*copy);
+  }
   if (scope_number.first == "range") {
     const Halves ends = split(scope_number.rest, '-');
     const auto begin = number_of(ends.first), end = number_of(ends.rest);
@@ -105,7 +112,7 @@ Result<FaultSchedule::Rule> FaultSchedule::parse_rule(std::string_view text) {
     rule.scope = Scope::kRange;
     rule.scope_begin = *begin;
     rule.scope_end = *end;
-  } else if (scope.first == "all") {
+  } else if (place.first == "all") {
     rule.scope = Scope::kAll;
   } else {
     const auto number = number_of(scope_number.rest);
@@ -116,7 +123,7 @@ Result<FaultSchedule::Rule> FaultSchedule::parse_rule(std::string_view text) {
     } else if (scope_number.first == "every") {
       rule.scope = Scope::kEvery;
     } else {
-      return wrong(text, "no scope \"" + std::string(scope.first) +
+      return wrong(text, "no scope \"" + std::string(place.first) +
                              "\", use all, at=k, after=k, every=p or range=a-b");
     }
     if (!number) return wrong(text, "\"" + std::string(scope_number.rest) + "\" is no number");
@@ -137,8 +144,11 @@ Result<FaultSchedule::Rule> FaultSchedule::parse_rule(std::string_view text) {
 
 Faults FaultSchedule::next(const Read& read) {
   Faults faults;
-  const uint64_t number = reads_++;
+  const uint64_t of_all = reads_++;
+  const uint64_t of_copy = reads_of_copy_[read.copy]++;
   for (Rule& rule : rules_) {
+    if (rule.copy && *rule.copy != read.copy) continue;
+    const uint64_t number = rule.copy ? of_copy : of_all;
     if (rule.spent || !in_scope(rule, read, number)) continue;
     rule.spent = !rule.forever;
     faults.modes |= 1u << static_cast<uint32_t>(rule.mode);

@@ -11,7 +11,8 @@
 //            | "flip"  [=bit]  one bit of the bytes read is wrong (default: drawn)
 //            | "reorder"       its completion is held back until nothing else is on its way; those held come shuffled
 //            | "duplicate"     its completion comes twice
-//   scope    = "all" | "at=k" (read number k, from 0) | "after=k" (number k and later) | "every=p" (one in p, drawn)
+//   scope    = place [ "@" copy ]  with a copy only that copy's reads are in scope, and counted (0 is the model itself)
+//   place    = "all" | "at=k" (read number k, from 0) | "after=k" (number k and later) | "every=p" (one in p, drawn)
 //            | "range=a-b" (reads that touch the offsets a .. b - 1 of any file)
 //   repeat   = "once"          the first read in scope
 //            | "forever"       every read in scope; with "at", that read and all later ones of the same place: a bad sector
@@ -23,6 +24,7 @@
 // Thread: one at a time.   Allocates: in parse(), never later.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -68,6 +70,7 @@ class FaultSchedule {
     FaultMode mode = FaultMode::kEio;
     std::optional<uint64_t> amount;
     Scope scope = Scope::kAll;
+    std::optional<uint32_t> copy;    // none: of all copies
     uint64_t scope_begin = 0;        // k, p or a
     uint64_t scope_end = 0;          // b
     bool forever = false;
@@ -82,6 +85,7 @@ class FaultSchedule {
 
   std::vector<Rule> rules_;
   uint64_t reads_ = 0;
+  std::array<uint64_t, kCopiesMax> reads_of_copy_{};
 };
 
 }  // namespace hypura::nvme_io

@@ -27,6 +27,7 @@ struct Read {
   uint32_t bytes = 0;
   uint64_t offset_bytes = 0;
   std::byte* into = nullptr;
+  uint32_t copy = 0;  // which copy of the model `fd` belongs to; no backend looks at it, fault schedules do
 };
 
 // What only a bug of the caller can break. Every backend checks it for each read: a bad descriptor is the machine's
@@ -81,8 +82,9 @@ struct OpenedBackend {
 };
 
 // The registry is a constant array in backends.cpp: first that accepts, bound once. Error: kUnsupported when the asked
-// one cannot run here, with the reason.
-Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth);
+// one cannot run here, with the reason. drives: how many the reads will go to, so that a slow one does not hold up the
+// others where each read takes a thread.
+Result<OpenedBackend> open_backend(BackendChoice choice, uint32_t depth, uint32_t drives = 1);
 std::vector<BackendReport> probe_backends();
 
 }  // namespace hypura::nvme_io

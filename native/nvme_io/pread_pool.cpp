@@ -73,10 +73,10 @@ class PreadPool final : public IoBackend {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  Status start() {
+  Status start(uint32_t drives) {
     const SignalsBlocked blocked;
     try {
-      const uint32_t count = std::min(depth_, kPreadThreads);
+      const uint32_t count = std::min(depth_, drives * kPreadThreads);
       threads_.reserve(count);
       for (uint32_t i = 0; i < count; ++i) threads_.emplace_back([this] { run(); });
     } catch (const std::system_error& error) {
@@ -100,7 +100,7 @@ class PreadPool final : public IoBackend {
         queued_.push(reads[count]);
       }
     }
-    for (uint32_t i = 0; i < std::min(count, kPreadThreads); ++i) work_.notify_one();
+    for (uint32_t i = 0; i < std::min<size_t>(count, threads_.size()); ++i) work_.notify_one();
     return count;
   }
 
@@ -155,14 +155,15 @@ class PreadPool final : public IoBackend {
   uint32_t outstanding_ = 0;         // submitted and not reaped
   bool woken_ = false;
   bool closing_ = false;
-  std::vector<std::thread> threads_;  // touched by start() and the destructor only
+  std::vector<std::thread> threads_;  // immutable between start() and the destructor
 };
 
 }  // namespace
 
-Result<std::unique_ptr<IoBackend>> open_pread_pool(uint32_t depth, PageCache page_cache) {
+Result<std::unique_ptr<IoBackend>> open_pread_pool(uint32_t depth, PageCache page_cache,
+                                                   uint32_t drives) {
   auto pool = std::make_unique<PreadPool>(depth, page_cache);
-  HYPURA_TRY(pool->start());
+  HYPURA_TRY(pool->start(drives));
   return std::unique_ptr<IoBackend>(std::move(pool));
 }
 

@@ -12,9 +12,9 @@ namespace hypura::runtime {
 inline constexpr std::array kCodeNames = {
     "ok",   "invalid-argument", "bad-load",    "bad-plan",  "insufficient-memory",
     "io",   "model-changed",    "non-finite",  "cancelled", "closed",
-    "busy", "context-overflow", "unsupported", "internal",
+    "busy", "context-overflow", "unsupported", "internal",  "mirror-mismatch",
 };
-static_assert(kCodeNames.size() == static_cast<size_t>(Code::kInternal) + 1);
+static_assert(kCodeNames.size() == static_cast<size_t>(Code::kMirrorMismatch) + 1);
 
 constexpr const char* code_name(Code code) { return kCodeNames[static_cast<size_t>(code)]; }
 

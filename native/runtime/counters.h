@@ -33,6 +33,8 @@ enum class CounterIndex : uint32_t {
   kKvBytes,
   kScratchBytes,
   kHugePageBytes,  // of the arena, measured after loading
+  kCompareBytes,       // of the model, compared in all copies while opening
+  kCompareBytesTotal,  // what will be compared
   kCount,
 };
 
@@ -45,6 +47,24 @@ constexpr std::array<const char*, kCounterCount> kCounterNames = {
     "missBytes",   "stallNs",    "evictions", "loadBytes",    "loadBytesTotal", "eventsDropped",
     "sweeps",      "positions",  "tokens",    "sweepNs",      "requests",       "planNumber",
     "budgetBytes", "arenaBytes", "kvBytes",   "scratchBytes", "hugePageBytes",
+    "compareBytes", "compareBytesTotal",
+};
+
+// What NativeEngine.copies() reports of each copy of the model, one row after the other: append only.
+enum class CopyIndex : uint32_t {
+  kReadBytes,  // since load, comparing left out
+  kFailures,   // reads it did not give
+  kState,      // scheduler::CopyState
+  kErrno,      // of the latest failure; 0: the file ended early, or was changed
+  kFile,       // of the model, and the place in it
+  kOffset,
+  kCount,
+};
+
+inline constexpr uint32_t kCopyIndexCount = static_cast<uint32_t>(CopyIndex::kCount);
+
+constexpr std::array<const char*, kCopyIndexCount> kCopyIndexNames = {
+    "readBytes", "failures", "state", "errno", "file", "offset",
 };
 
 }  // namespace hypura::runtime

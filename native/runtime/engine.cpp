@@ -1,5 +1,6 @@
 #include "native/runtime/engine.h"
 
+#include <algorithm>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -123,10 +124,11 @@ void Engine::load_and_serve() {
   };
   const Unpublish unpublish{*this};
   const Status status =
-      model->open(message_, options_, events_, cancelled_, [this](const auto& counters) {
-        const std::lock_guard lock(queue_->mutex);
-        cache_counters_ = &counters;
-      });
+      model->open(message_, options_, events_, compare_counters_, cancelled_,
+                  [this](const auto& counters) {
+                    const std::lock_guard lock(queue_->mutex);
+                    cache_counters_ = &counters;
+                  });
   {
     const std::lock_guard lock(queue_->mutex);
     queue_->fatal = status;
@@ -223,6 +225,8 @@ CounterRow Engine::counters() const {
     set(CounterIndex::kArenaBytes, opened_->value().arena_bytes);
     set(CounterIndex::kHugePageBytes, opened_->value().huge_page_bytes);
   }
+  set(CounterIndex::kCompareBytes, compare_counters_.bytes);
+  set(CounterIndex::kCompareBytesTotal, compare_counters_.bytes_total);
   set(CounterIndex::kEventsDropped, events_.dropped());
   set(CounterIndex::kSweeps, loop_counters_.sweeps);
   set(CounterIndex::kPositions, loop_counters_.positions);
@@ -234,6 +238,24 @@ CounterRow Engine::counters() const {
   set(CounterIndex::kKvBytes, measure_.kv_bytes);
   set(CounterIndex::kScratchBytes, measure_.scratch_bytes);
   return row;
+}
+
+void Engine::copies(std::span<double> into) const {
+  std::fill(into.begin(), into.end(), 0.0);
+  const std::lock_guard lock(queue_->mutex);
+  if (cache_counters_ == nullptr) return;
+  for (uint32_t copy = 0; copy < copy_count(); ++copy) {
+    const scheduler::CopyCounters& counters = cache_counters_->copies[copy];
+    const auto set = [&](CopyIndex index, auto value) {
+      into[copy * kCopyIndexCount + static_cast<uint32_t>(index)] = static_cast<double>(value);
+    };
+    set(CopyIndex::kReadBytes, counters.read_bytes.load(std::memory_order_relaxed));
+    set(CopyIndex::kFailures, counters.failures.load(std::memory_order_relaxed));
+    set(CopyIndex::kState, static_cast<uint32_t>(counters.state.load(std::memory_order_relaxed)));
+    set(CopyIndex::kErrno, counters.errno_value.load(std::memory_order_relaxed));
+    set(CopyIndex::kFile, counters.file.load(std::memory_order_relaxed));
+    set(CopyIndex::kOffset, counters.offset_bytes.load(std::memory_order_relaxed));
+  }
 }
 
 Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> blocks,

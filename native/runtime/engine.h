@@ -43,6 +43,9 @@ class Engine {
   Status submit_plan(std::span<const std::byte> message);
   uint32_t drain_events(std::span<scheduler::Event> into) { return events_.drain(into); }
   CounterRow counters() const;
+  // A row per copy of the model, by CopyIndex; zeroes while there is nothing to say. into: copy_count() rows.
+  void copies(std::span<double> into) const;
+  uint32_t copy_count() const { return message_.copies.copies; }
   // room_bytes: what the caller can take. The job's `done` tells when; notify is called then. Errors: kInvalidArgument,
   // kInsufficientMemory, kClosed, or what made loading fail.
   Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks,
@@ -71,6 +74,7 @@ class Engine {
   scheduler::EventRing events_;
   scheduler::PlanMailbox plans_;
   LoopCounters loop_counters_;
+  CompareCounters compare_counters_;
   const std::shared_ptr<WorkQueue> queue_;
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> closed_{false};

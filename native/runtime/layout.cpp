@@ -88,7 +88,12 @@ std::string load_file() {
   using T = LoadFile;
   return Record(sizeof(T))
       .FIELD(T, size_bytes).FIELD(T, mtime_ns).FIELD(T, inode).FIELD(T, device)
-      .FIELD(T, path_offset).FIELD(T, path_bytes).text();
+      .FIELD(T, path_offset).FIELD(T, path_bytes).FIELD(T, drive).FIELD(T, verified).text();
+}
+
+std::string load_drive() {
+  using T = LoadDrive;
+  return Record(sizeof(T)).FIELD(T, bytes_per_second).text();
 }
 
 std::string load_budget() {
@@ -106,8 +111,9 @@ std::string load_header() {
   return Record(sizeof(T))
       .FIELD(T, magic).FIELD(T, format).FIELD(T, abi_version).FIELD(T, n_files).FIELD(T, n_models)
       .FIELD(T, n_tensors).FIELD(T, n_blocks).FIELD(T, n_extents).FIELD(T, n_pin_order)
-      .FIELD(T, first_head_band).FIELD(T, n_inv_freq).FIELD(T, reserved)
-      .FIELD(T, files_offset).FIELD(T, specs_offset).FIELD(T, tensors_offset)
+      .FIELD(T, first_head_band).FIELD(T, n_inv_freq).FIELD(T, n_copies).FIELD(T, n_drives)
+      .FIELD(T, reserved).FIELD(T, files_offset).FIELD(T, drives_offset)
+      .FIELD(T, specs_offset).FIELD(T, tensors_offset)
       .FIELD(T, blocks_offset).FIELD(T, extents_offset).FIELD(T, pin_order_offset).FIELD(T, inv_freq_offset)
       .FIELD(T, budget_offset).FIELD(T, strings_offset).FIELD(T, strings_bytes).text();
 }
@@ -206,7 +212,8 @@ std::string quant_types() {
 std::string enums() {
   using scheduler::BlockKind, scheduler::EventKind, scheduler::PrefillAdmission;
   using model::Activation, model::Gating, model::QkNorm, model::RopeKind;
-  JsonObject codes, counters;
+  JsonObject codes, counters, copies;
+  for (uint32_t i = 0; i < kCopyIndexCount; ++i) copies.add(kCopyIndexNames[i], i);
   for (size_t i = 0; i < kCodeNames.size(); ++i) codes.add(kCodeNames[i], i);
   for (uint32_t i = 0; i < kCounterCount; ++i) counters.add(kCounterNames[i], i);
   return JsonObject()
@@ -239,6 +246,11 @@ std::string enums() {
       .add("quantType", quant_types())
       .add("nativeCode", codes.text())
       .add("counterIndex", counters.text())
+      .add("copyIndex", copies.text())
+      .add("copyState", numbers<scheduler::CopyState>({{"healthy", scheduler::CopyState::kHealthy},
+                                                       {"failing", scheduler::CopyState::kFailing},
+                                                       {"dropped", scheduler::CopyState::kDropped}})
+                            .text())
       .add("tokenFlag", numbers<uint32_t>({{"stop", kTokenFlagStop}}).text())
       .text();
 }
@@ -250,6 +262,8 @@ std::string limits() {
       .add("hugePageBytes", kHugePageBytes)
       .add("ioDepthDefault", kIoDepthDefault)
       .add("ioDepthMax", kIoDepthMax)
+      .add("copiesMax", kCopiesMax)
+      .add("drivesMax", kDrivesMax)
       .add("extentsPerBlockMax", kExtentsPerBlockMax)
       .add("rowsPerRowBand", kRowsPerRowBand)
       .add("positionsPerPage", kPositionsPerPage)
@@ -276,6 +290,7 @@ std::string layout_json() {
       .add("records", JsonObject()
                           .add("LoadHeader", load_header())
                           .add("LoadFile", load_file())
+                          .add("LoadDrive", load_drive())
                           .add("LoadBudget", load_budget())
                           .add("ModelSpec", model_spec())
                           .add("TensorEntry", tensor_entry())

@@ -16,7 +16,8 @@ namespace hypura::runtime {
 // All records of a message, copied out, before anything about their content is known. Counts equal the header's.
 struct LoadRecords {
   LoadHeader header;
-  std::vector<LoadFile> files;
+  std::vector<LoadFile> files;  // of all copies
+  std::vector<LoadDrive> drives;
   model::ModelSpec spec;
   std::vector<model::TensorEntry> tensors;
   std::vector<scheduler::Block> blocks;

@@ -14,6 +14,8 @@ namespace {
 
 // A path longer than this is refused by every system call.
 constexpr uint32_t kPathBytesMax = 4096;
+// Faster than any drive by far: sums and quotients of such numbers stay finite.
+constexpr double kBytesPerSecondMax = 1e15;
 // Tensors of a layer: every role once.
 constexpr uint32_t kTensorsPerLayerMax = 64;
 
@@ -24,11 +26,12 @@ struct Section {
   uint64_t record_bytes;
 };
 
-constexpr size_t kSections = 9;
+constexpr size_t kSections = 10;
 
 std::array<Section, kSections> sections_of(const LoadHeader& header) {
   return {{
-      {"files", header.files_offset, header.n_files, sizeof(LoadFile)},
+      {"files", header.files_offset, uint64_t{header.n_copies} * header.n_files, sizeof(LoadFile)},
+      {"drives", header.drives_offset, header.n_drives, sizeof(LoadDrive)},
       {"specs", header.specs_offset, header.n_models, sizeof(model::ModelSpec)},
       {"tensors", header.tensors_offset, header.n_tensors, sizeof(model::TensorEntry)},
       {"blocks", header.blocks_offset, header.n_blocks, sizeof(scheduler::Block)},
@@ -60,6 +63,8 @@ Status check_header(const LoadHeader& header) {
                     text("the Load message was written for ABI version ", header.abi_version,
                          ", this addon has ", kAbiVersion, ": rebuild it"));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_files), "files", header.n_files, 1, kFilesMax));
+  HYPURA_TRY(check_count(offsetof(LoadHeader, n_copies), "copies", header.n_copies, 1, kCopiesMax));
+  HYPURA_TRY(check_count(offsetof(LoadHeader, n_drives), "drives", header.n_drives, 1, kDrivesMax));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_models), "models", header.n_models, 1, 1));
   HYPURA_TRY(check_count(offsetof(LoadHeader, n_tensors), "tensors", header.n_tensors, 1,
                          (kLayersMax + 1) * kTensorsPerLayerMax));
@@ -111,7 +116,9 @@ Result<LoadRecords> copy_records(const MessageReader& reader) {
   HYPURA_TRY(check_sections(*header, reader));
   return LoadRecords{
       .header = *header,
-      .files = copy_section<LoadFile>(reader, header->files_offset, header->n_files),
+      .files = copy_section<LoadFile>(reader, header->files_offset,
+                                      header->n_copies * header->n_files),
+      .drives = copy_section<LoadDrive>(reader, header->drives_offset, header->n_drives),
       .spec = *reader.record<model::ModelSpec>(header->specs_offset),
       .tensors =
           copy_section<model::TensorEntry>(reader, header->tensors_offset, header->n_tensors),
@@ -149,9 +156,39 @@ Result<std::vector<LoadMessage::File>> decode_files(const LoadRecords& records,
                      .size_bytes = file.size_bytes,
                      .mtime_ns = file.mtime_ns,
                      .inode = file.inode,
-                     .device = file.device});
+                     .device = file.device,
+                     .verified = file.verified == 1});
   }
   return files;
+}
+
+// Copies: every file of the first one again, of the same size, on a drive of the table.
+Result<scheduler::CopyLayout> decode_copies(const LoadRecords& records) {
+  const LoadHeader& header = records.header;
+  scheduler::CopyLayout layout{.copies = header.n_copies, .drives = {}, .bytes_per_second = {}};
+  for (size_t i = 0; i < records.files.size(); ++i) {
+    const LoadFile& file = records.files[i];
+    const LoadFile& first = records.files[i % header.n_files];
+    const uint64_t at = header.files_offset + i * sizeof(LoadFile);
+    if (file.drive >= header.n_drives)
+      return bad_load(at + offsetof(LoadFile, drive),
+                      text("file ", i, " lies on drive ", file.drive, " of ", header.n_drives));
+    if (file.verified > 1 || (i < header.n_files && file.verified != 1))
+      return bad_load(at + offsetof(LoadFile, verified),
+                      text("file ", i, " has ", file.verified, " as its mark of being verified"));
+    if (file.size_bytes != first.size_bytes)
+      return bad_load(at, text("file ", i, " has ", file.size_bytes,
+                               " bytes, its first copy has ", first.size_bytes));
+    layout.drives.push_back(file.drive);
+  }
+  for (size_t i = 0; i < records.drives.size(); ++i) {
+    const double speed = records.drives[i].bytes_per_second;
+    if (!(speed >= 0 && speed <= kBytesPerSecondMax))
+      return bad_load(header.drives_offset + i * sizeof(LoadDrive),
+                      text("drive ", i, " is said to read ", speed, " bytes per second"));
+    layout.bytes_per_second.push_back(speed);
+  }
+  return layout;
 }
 
 }  // namespace
@@ -164,6 +201,7 @@ Result<LoadMessage> decode_load(std::span<const std::byte> message) {
   const MessageReader reader(message);
   HYPURA_TRY_ASSIGN(LoadRecords records, copy_records(reader));
   HYPURA_TRY_ASSIGN(std::vector<LoadMessage::File> files, decode_files(records, reader));
+  HYPURA_TRY_ASSIGN(scheduler::CopyLayout copies, decode_copies(records));
   HYPURA_TRY(check_spec(records.spec, records.header.specs_offset));
   HYPURA_TRY(check_inv_freq(records));
   HYPURA_TRY(check_tensors(records));
@@ -173,6 +211,7 @@ Result<LoadMessage> decode_load(std::span<const std::byte> message) {
   for (uint32_t id : records.pin_order) pin_order.push_back(BlockId{id});
   return LoadMessage{
       .files = std::move(files),
+      .copies = std::move(copies),
       .spec = records.spec,
       .tensors = std::move(records.tensors),
       .table = scheduler::BlockTable(std::move(records.blocks), std::move(records.extents),

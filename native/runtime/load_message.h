@@ -26,7 +26,7 @@ namespace hypura::runtime {
 inline constexpr uint32_t kLoadMagic = 0x444c5948;  // "HYLD"
 inline constexpr uint32_t kLoadFormat = 1;
 // Raised with every change of a record that crosses the border; ts/native/layout.gen.ts carries the same number.
-inline constexpr uint32_t kAbiVersion = 1;
+inline constexpr uint32_t kAbiVersion = 2;
 
 struct LoadFile {
   uint64_t size_bytes;
@@ -35,8 +35,15 @@ struct LoadFile {
   uint64_t device;
   uint32_t path_offset;  // into the strings section, UTF-8, not terminated
   uint32_t path_bytes;
+  uint32_t drive;        // index into the drives: copies on one drive share its queue
+  uint32_t verified;     // 1: known to hold the bytes of the first copy's file, which is so itself; 0: compare them
 };
-static_assert(sizeof(LoadFile) == 40);
+static_assert(sizeof(LoadFile) == 48);
+
+struct LoadDrive {
+  double bytes_per_second;  // measured; 0: not known. Where copies are compared, the new measure is taken instead
+};
+static_assert(sizeof(LoadDrive) == 8);
 
 // The itemised budget: region sizes that the planner summed. Their sum, each rounded up to 4096, must not exceed
 // budget_bytes.
@@ -64,7 +71,7 @@ struct LoadHeader {
   uint32_t magic;
   uint32_t format;
   uint32_t abi_version;
-  uint32_t n_files;
+  uint32_t n_files;  // of one copy
   uint32_t n_models;  // 1
   uint32_t n_tensors;
   uint32_t n_blocks;
@@ -72,8 +79,11 @@ struct LoadHeader {
   uint32_t n_pin_order;  // number of kBand blocks
   uint32_t first_head_band;
   uint32_t n_inv_freq;        // spec.n_rot / 2
+  uint32_t n_copies;          // of the model, the first included
+  uint32_t n_drives;
   uint32_t reserved;          // 0
-  uint64_t files_offset;      // LoadFile[n_files]
+  uint64_t files_offset;      // LoadFile[n_copies x n_files]: those of the first copy, then of the second, …
+  uint64_t drives_offset;     // LoadDrive[n_drives]
   uint64_t specs_offset;      // ModelSpec[n_models]
   uint64_t tensors_offset;    // TensorEntry[n_tensors]
   uint64_t blocks_offset;     // Block[n_blocks]
@@ -84,7 +94,7 @@ struct LoadHeader {
   uint64_t strings_offset;
   uint64_t strings_bytes;
 };
-static_assert(sizeof(LoadHeader) == 128);
+static_assert(sizeof(LoadHeader) == 144);
 
 struct LoadMessage {
   struct File {
@@ -93,13 +103,17 @@ struct LoadMessage {
     int64_t mtime_ns;
     uint64_t inode;
     uint64_t device;
+    bool verified;
   };
-  std::vector<File> files;
+  std::vector<File> files;  // of all copies
+  scheduler::CopyLayout copies;
   model::ModelSpec spec;
   std::vector<model::TensorEntry> tensors;
   scheduler::BlockTable table;
   std::vector<double> inv_freq;
   LoadBudget budget;
+
+  uint32_t n_files() const { return static_cast<uint32_t>(files.size()) / copies.copies; }
 };
 
 // Errors: kBadLoad with the offset of the record that is wrong; kUnsupported for a tensor type without kernels.

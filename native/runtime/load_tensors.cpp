@@ -61,9 +61,9 @@ class TensorCheck {
 
   Status check_extent(uint32_t i) const {
     const Extent& extent = records_.extents[i];
-    if (extent.file >= records_.files.size())
+    if (extent.file >= records_.header.n_files)
       return bad_load(at_extent(i), text("extent ", i, " names file ", extent.file, " of ",
-                                         records_.files.size()));
+                                         records_.header.n_files));
     if (kernels::find_quant_type(extent.type) == nullptr)
       return unsupported(at_extent(i), extent.type);
     const uint64_t file_bytes = records_.files[extent.file].size_bytes;

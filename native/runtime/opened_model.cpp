@@ -1,6 +1,9 @@
 #include "native/runtime/opened_model.h"
 
+#include <algorithm>
+
 #include "native/base/limits.h"
+#include "native/nvme_io/compare_copies.h"
 #include "native/nvme_io/fault_io.h"
 #include "native/runtime/load_checks.h"
 #include "native/runtime/text.h"
@@ -21,9 +24,11 @@ scheduler::CacheSizes cache_sizes(const LoadBudget& budget) {
           .pin_count = budget.pin_count};
 }
 
-Result<std::unique_ptr<IoBackend>> open_io(const EngineOptions& options, EngineFacts& facts) {
+Result<std::unique_ptr<IoBackend>> open_io(const EngineOptions& options, uint32_t drives,
+                                           EngineFacts& facts) {
+  const uint32_t depth = std::min(options.io_depth * drives, kIoDepthMax);
   HYPURA_TRY_ASSIGN(nvme_io::OpenedBackend opened,
-                    nvme_io::open_backend(options.io, options.io_depth));
+                    nvme_io::open_backend(options.io, depth, drives));
   facts.io_backend = opened.backend->capabilities().name;
   facts.io_reason = opened.reason;
   if (options.faults.empty()) return std::move(opened.backend);
@@ -34,10 +39,16 @@ Result<std::unique_ptr<IoBackend>> open_io(const EngineOptions& options, EngineF
       std::move(opened.backend), std::move(schedule), alignment));
 }
 
+Status of_file(const Status& status, uint32_t file) {
+  Status::Detail detail = *status.detail();
+  detail.file = file;
+  return Status(std::move(detail));
+}
+
 Result<std::vector<ModelFile>> open_files(const LoadMessage& message, bool direct,
                                           EngineFacts& facts) {
   std::vector<ModelFile> files;
-  facts.direct = true;
+  facts.mirrors.resize(message.copies.copies - 1);
   for (uint32_t i = 0; i < message.files.size(); ++i) {
     const LoadMessage::File& file = message.files[i];
     const nvme_io::FileIdentity identity{.size_bytes = file.size_bytes,
@@ -45,19 +56,42 @@ Result<std::vector<ModelFile>> open_files(const LoadMessage& message, bool direc
                                          .inode = file.inode,
                                          .device = file.device};
     Result<ModelFile> opened = ModelFile::open(file.path, identity, direct);
-    if (!opened.ok()) {
-      Status::Detail detail = *opened.status().detail();
-      detail.file = i;
-      return Status(std::move(detail));
-    }
+    if (!opened.ok()) return of_file(opened.status(), i);
     if (!opened->direct()) {
-      facts.direct = false;
-      facts.direct_reason =
+      const uint32_t number = i / message.n_files();
+      EngineFacts::Direct& copy = number == 0 ? facts.own : facts.mirrors[number - 1];
+      copy.direct = false;
+      copy.direct_reason =
           direct ? opened->direct_reason() : "the backend reads through the page cache";
     }
     files.push_back(std::move(opened).value());
   }
   return files;
+}
+
+// Reads what is not verified yet, and learns what each drive delivers.
+Status compare_copies(const LoadMessage& message, std::span<const ModelFile> files,
+                      IoBackend& backend, CompareCounters& compared,
+                      const std::atomic<bool>& cancelled, scheduler::CopyLayout& layout) {
+  nvme_io::CompareRequest request{.files = files,
+                                  .n_files = message.n_files(),
+                                  .drives = message.copies.drives,
+                                  .verified = {},
+                                  .memory_bytes = message.budget.budget_bytes};
+  for (const LoadMessage::File& file : message.files) request.verified.push_back(file.verified);
+  compared.bytes_total.store(nvme_io::bytes_to_compare(request), std::memory_order_relaxed);
+  HYPURA_TRY_ASSIGN(const auto speeds,
+                    nvme_io::compare_copies(request, backend, cancelled, compared.bytes));
+  for (size_t i = 0; i < layout.bytes_per_second.size(); ++i)
+    if (speeds[i] > 0) layout.bytes_per_second[i] = speeds[i];
+  return {};
+}
+
+// The bytes in memory may be of any copy, so each must be what was compared.
+Status check_unchanged(std::span<const ModelFile> files) {
+  for (uint32_t i = 0; i < files.size(); ++i)
+    if (const Status status = files[i].check_unchanged(); !status.ok()) return of_file(status, i);
+  return {};
 }
 
 Status make_scratch(const LoadMessage& message, uint32_t threads, const kernels::KernelSet& kernels,
@@ -84,17 +118,23 @@ MeasureOptions measure_options(const LoadMessage& message, uint32_t threads) {
 }
 
 Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options,
-                         scheduler::EventRing& events, const std::atomic<bool>& cancelled,
-                         const Publish& publish) {
-  HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend, open_io(options, facts));
+                         scheduler::EventRing& events, CompareCounters& compared,
+                         const std::atomic<bool>& cancelled, const Publish& publish) {
+  scheduler::CopyLayout layout = message.copies;
+  HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend,
+                    open_io(options, layout.drive_count(), facts));
   HYPURA_TRY_ASSIGN(files, open_files(message, backend->capabilities().direct, facts));
+  HYPURA_TRY(compare_copies(message, files, *backend, compared, cancelled, layout));
+  facts.drive_bytes_per_second = layout.bytes_per_second;
   HYPURA_TRY_ASSIGN(arena, Arena::create(*placed_bytes(message.budget)));
   HYPURA_TRY(arena->touch(cancelled));
   HYPURA_TRY_ASSIGN(
       cache, scheduler::BlockCache::create(message.table, cache_sizes(message.budget), files,
-                                           std::move(backend), options.io_depth, *arena, events));
+                                           std::move(backend), options.io_depth, *arena, events,
+                                           layout));
   publish(cache->counters());
   HYPURA_TRY(cache->load(cancelled));
+  if (layout.copies > 1) HYPURA_TRY(check_unchanged(files));
 
   const kernels::KernelSet& kernels = kernels::choose_kernels(nullptr);
   HYPURA_TRY_ASSIGN(pool, kernels::ThreadPool::create(options.threads));

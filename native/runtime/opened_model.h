@@ -29,7 +29,7 @@ namespace hypura::runtime {
 struct EngineOptions {
   uint32_t threads = 0;  // compute threads, the token loop included; 0: usable cores
   nvme_io::BackendChoice io = nvme_io::BackendChoice::kAuto;
-  uint32_t io_depth = 0;  // 0: kIoDepthDefault
+  uint32_t io_depth = 0;  // reads in flight per drive; 0: kIoDepthDefault
   std::string faults;     // fault schedule (nvme_io/fault_schedule.h); empty in production
 };
 
@@ -37,12 +37,24 @@ struct EngineOptions {
 struct EngineFacts {
   std::string io_backend;
   std::string io_reason;
-  bool direct = false;  // all files are read past the page cache
-  std::string direct_reason;
+  // How a copy of the model is read: its own files, and those of each mirror.
+  struct Direct {
+    bool direct = true;  // all files are read past the page cache
+    std::string direct_reason;
+  };
+  Direct own;
+  std::vector<Direct> mirrors;
+  std::vector<double> drive_bytes_per_second;  // by drive; 0: not known
   std::string isa;
   uint32_t threads = 0;
   uint64_t arena_bytes = 0;
   uint64_t huge_page_bytes = 0;
+};
+
+// How far the comparison of copies is; read by any thread.
+struct CompareCounters {
+  std::atomic<uint64_t> bytes{0};
+  std::atomic<uint64_t> bytes_total{0};
 };
 
 struct OpenedModel {
@@ -51,13 +63,14 @@ struct OpenedModel {
   // message, events and cancelled outlive the model; threads and io_depth of options are chosen already. publish: called
   // once, when the cache's counters exist, so that loading can be watched. After an error the model is good for nothing
   // but its destructor.
-  // Errors: those of the parts; kCancelled when `cancelled` became true.
+  // Copies that are not verified yet are compared first, before the arena is made.
+  // Errors: those of the parts; kMirrorMismatch; kCancelled when `cancelled` became true.
   Status open(const LoadMessage& message, const EngineOptions& options,
-              scheduler::EventRing& events, const std::atomic<bool>& cancelled,
-              const Publish& publish);
+              scheduler::EventRing& events, CompareCounters& compared,
+              const std::atomic<bool>& cancelled, const Publish& publish);
 
   // Torn down from the last to the first.
-  std::vector<nvme_io::ModelFile> files;
+  std::vector<nvme_io::ModelFile> files;  // as in the message: of all copies
   std::optional<nvme_io::Arena> arena;
   std::unique_ptr<scheduler::BlockCache> cache;
   std::unique_ptr<kernels::ThreadPool> pool;

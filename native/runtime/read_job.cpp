@@ -11,6 +11,7 @@
 #include "native/nvme_io/model_file.h"
 #include "native/runtime/text.h"
 #include "native/scheduler/block_table.h"
+#include "native/scheduler/copies.h"
 
 namespace hypura::runtime {
 namespace {
@@ -57,6 +58,20 @@ Status read_extent(const Extent& extent, const ModelFile& file, std::byte* buffe
   return {};
 }
 
+Status read_from_any(const Extent& extent, std::span<const ModelFile> files, uint32_t n_files,
+                     std::span<const scheduler::CopyCounters> copies, std::byte* buffer,
+                     std::byte* into) {
+  Status first;
+  for (uint32_t copy = 0; copy * n_files < files.size(); ++copy) {
+    if (copies[copy].state.load(std::memory_order_relaxed) == scheduler::CopyState::kDropped)
+      continue;
+    const Status status = read_extent(extent, files[copy * n_files + extent.file], buffer, into);
+    if (status.ok()) return status;
+    if (first.ok()) first = status;
+  }
+  return first;
+}
+
 }  // namespace
 
 uint64_t job_bytes(const scheduler::BlockTable& table, std::span<const BlockId> blocks) {
@@ -67,7 +82,9 @@ uint64_t job_bytes(const scheduler::BlockTable& table, std::span<const BlockId> 
 }
 
 Status run_read_job(ReadJob& job, const scheduler::BlockTable& table,
-                    std::span<const ModelFile> files, const std::atomic<bool>& cancelled) {
+                    std::span<const ModelFile> files, uint32_t n_files,
+                    std::span<const scheduler::CopyCounters> copies,
+                    const std::atomic<bool>& cancelled) {
   const AlignedBuffer buffer(
       static_cast<std::byte*>(std::aligned_alloc(kDirectAlignmentBytes, kReadBytesMax)));
   if (buffer == nullptr)
@@ -78,7 +95,7 @@ Status run_read_job(ReadJob& job, const scheduler::BlockTable& table,
     for (const Extent& extent : table.extents(id)) {
       if (cancelled.load(std::memory_order_relaxed))
         return Status::error(Code::kCancelled, "the engine was closed");
-      HYPURA_TRY(read_extent(extent, files[extent.file], buffer.get(), into));
+      HYPURA_TRY(read_from_any(extent, files, n_files, copies, buffer.get(), into));
       into += extent.size_bytes;
     }
   }

@@ -17,6 +17,7 @@ class ModelFile;
 }
 namespace hypura::scheduler {
 class BlockTable;
+struct CopyCounters;
 }
 
 namespace hypura::runtime {
@@ -31,8 +32,11 @@ struct ReadJob {
 // Bytes of the blocks' extents together.
 uint64_t job_bytes(const scheduler::BlockTable& table, std::span<const BlockId> blocks);
 
-// Fills job.bytes (already sized). Errors: kIo, kModelChanged when a file ended early, kCancelled, kInsufficientMemory.
+// Fills job.bytes (already sized). files: n_files of each copy; what one copy does not give is asked of the next that was
+// not dropped. Errors, the first copy's: kIo, kModelChanged when a file ended early, kCancelled, kInsufficientMemory.
 Status run_read_job(ReadJob& job, const scheduler::BlockTable& table,
-                    std::span<const nvme_io::ModelFile> files, const std::atomic<bool>& cancelled);
+                    std::span<const nvme_io::ModelFile> files, uint32_t n_files,
+                    std::span<const scheduler::CopyCounters> copies,
+                    const std::atomic<bool>& cancelled);
 
 }  // namespace hypura::runtime

@@ -59,20 +59,37 @@ class LoadWriter {
              const std::string& path)
       : model_(model), parameters_(parameters), path_(path) {}
 
+  // Copies of the file at `path`, each on a drive of its own.
+  LoadWriter& mirrors(std::vector<std::string> paths, bool verified) {
+    mirrors_ = std::move(paths);
+    verified_ = verified;
+    return *this;
+  }
+
   std::vector<std::byte> write() {
     header_.magic = kLoadMagic;
     header_.format = kLoadFormat;
     header_.abi_version = kAbiVersion;
     header_.n_files = header_.n_models = 1;
+    header_.n_copies = header_.n_drives = 1 + count(mirrors_);
     header_.first_head_band = index_of(model_.first_head_band);
     message_.resize(sizeof(LoadHeader));
 
     std::vector<scheduler::Block> blocks = model_.blocks;
     for (scheduler::Block& block : blocks)
       if (block.kind == scheduler::BlockKind::kExpert) block.tensor = 0xffffffffu;
-    const LoadFile file = file_record();
+    std::string paths = path_;
+    std::vector<LoadFile> files = {file_record(path_, 0)};
+    for (const std::string& mirror : mirrors_) {
+      files.push_back(file_record(mirror, static_cast<uint32_t>(paths.size())));
+      files.back().drive = count(files) - 1;
+      files.back().verified = verified_;
+      paths += mirror;
+    }
+    const std::vector<LoadDrive> drives(files.size(), LoadDrive{0});
     const LoadBudget budget = budget_record();
-    header_.files_offset = put(&file, 1);
+    header_.files_offset = put(files.data(), count(files));
+    header_.drives_offset = put(drives.data(), count(drives));
     header_.specs_offset = put(&model_.spec(), 1);
     header_.tensors_offset = put(model_.tensors.data(), header_.n_tensors = count(model_.tensors));
     header_.blocks_offset = put(blocks.data(), header_.n_blocks = count(blocks));
@@ -82,8 +99,8 @@ class LoadWriter {
     header_.inv_freq_offset =
         put(model_.inv_freq.data(), header_.n_inv_freq = count(model_.inv_freq));
     header_.budget_offset = put(&budget, 1);
-    header_.strings_offset = put(path_.data(), static_cast<uint32_t>(path_.size()));
-    header_.strings_bytes = path_.size();
+    header_.strings_offset = put(paths.data(), static_cast<uint32_t>(paths.size()));
+    header_.strings_bytes = paths.size();
     std::memcpy(message_.data(), &header_, sizeof(header_));
     return message_;
   }
@@ -102,15 +119,17 @@ class LoadWriter {
     return offset;
   }
 
-  LoadFile file_record() const {
+  LoadFile file_record(const std::string& path, uint32_t path_offset) const {
     struct stat facts {};
-    const bool exists = ::stat(path_.c_str(), &facts) == 0;
+    const bool exists = ::stat(path.c_str(), &facts) == 0;
     return {.size_bytes = model_.file.size(),
             .mtime_ns = exists ? facts.st_mtim.tv_sec * 1'000'000'000 + facts.st_mtim.tv_nsec : 0,
             .inode = facts.st_ino,
             .device = facts.st_dev,
-            .path_offset = 0,
-            .path_bytes = static_cast<uint32_t>(path_.size())};
+            .path_offset = path_offset,
+            .path_bytes = static_cast<uint32_t>(path.size()),
+            .drive = 0,
+            .verified = 1};
   }
 
   uint64_t hull_bytes(const scheduler::Block& block) const {
@@ -176,6 +195,8 @@ class LoadWriter {
   const model::TinyModel& model_;
   const LoadParameters parameters_;
   const std::string path_;
+  std::vector<std::string> mirrors_;
+  bool verified_ = false;
   LoadHeader header_{};
   std::vector<std::byte> message_;
 };

@@ -45,7 +45,8 @@ std::shared_ptr<Sequence> TokenLoop::next() {
     const std::shared_ptr<ReadJob> job = std::move(parts_.queue.jobs.front());
     parts_.queue.jobs.pop_front();
     lock.unlock();
-    job->status = run_read_job(*job, parts_.message.table, parts_.model.files, parts_.cancelled);
+    job->status = run_read_job(*job, parts_.message.table, parts_.model.files, parts_.message.n_files(),
+                               parts_.model.cache->counters().copies, parts_.cancelled);
     job->done.store(true, std::memory_order_release);
     parts_.job_done();
     lock.lock();
@@ -81,19 +82,36 @@ Status TokenLoop::begin(LoopSide sequence) {
     const std::lock_guard lock(parts_.queue.mutex);
     sequence.place(parts_.model.scratch->sequences[sequence.slot()]);
   }
-  for (uint32_t i = 0; i < parts_.model.files.size(); ++i) {
-    const Status unchanged = parts_.model.files[i].check_unchanged();
-    if (unchanged.ok()) continue;
-    Status::Detail detail = *unchanged.detail();
-    detail.file = i;
-    return Status(std::move(detail));
-  }
+  HYPURA_TRY(check_files());
   // The host may have cut the timeline, or begun a new one on an old slot.
   parts_.model.kv->truncate(sequence.slot(), sequence.length());
   const Request& request = sequence.request();
   std::copy(request.tokens.begin(), request.tokens.end(),
             sequence.history().begin() + sequence.length());
   sequence.set_phase(Phase::kPrefill);
+  return {};
+}
+
+// The model's own files must be what they were; a mirror that is not is dropped.
+Status TokenLoop::check_files() {
+  const uint32_t n_files = parts_.message.n_files();
+  scheduler::BlockCache& cache = *parts_.model.cache;
+  for (uint32_t i = 0; i < parts_.model.files.size(); ++i) {
+    const uint32_t copy = i / n_files;
+    const auto& state = cache.counters().copies[copy].state;
+    if (copy > 0 && state.load(std::memory_order_relaxed) == scheduler::CopyState::kDropped)
+      continue;
+    const Status unchanged = parts_.model.files[i].check_unchanged();
+    if (unchanged.ok()) continue;
+    // A drive that does not even answer this is no other model: its reads go to the other copies.
+    if (unchanged.code() == Code::kIo && parts_.message.copies.copies > 1) continue;
+    if (copy == 0) {
+      Status::Detail detail = *unchanged.detail();
+      detail.file = i;
+      return Status(std::move(detail));
+    }
+    cache.drop_copy(copy);
+  }
   return {};
 }
 

@@ -64,6 +64,7 @@ class TokenLoop final : private model::SweepObserver {
   std::shared_ptr<Sequence> runnable();
   void serve(LoopSide sequence);
   Status begin(LoopSide sequence);
+  Status check_files();
   Status advance(LoopSide sequence);
   Step make_step(LoopSide sequence);
   Status sweep(LoopSide sequence, const Step& step);

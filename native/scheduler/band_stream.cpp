@@ -77,6 +77,10 @@ void BandStream::end_sweep() {
   refill();
 }
 
+void BandStream::forget() {
+  for (uint32_t i = 0; i < ring_.size(); ++i) pass(ring_.at(i));
+}
+
 void BandStream::seek(BlockId first) {
   awaited_ = first;
   failed_band_ = kNoBlock;

@@ -36,6 +36,9 @@ class BandStream {
   // Lets go of what this lap has left and reads on into the next.
   void end_sweep();
 
+  // Between sweeps: lets go of everything; the next sweep reads anew.
+  void forget();
+
   // Band `first` comes next: what lies before it is let go. If it is not inside, the ring starts again at it.
   void seek(BlockId first);
   // The same for a pinned band.

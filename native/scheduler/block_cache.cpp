@@ -129,6 +129,16 @@ void BlockCache::end_sweep() {
   s.io->kick();
 }
 
+void BlockCache::drop_copy(uint32_t copy) {
+  State& s = *state_;
+  s.log.counters.copies[copy].state.store(CopyState::kDropped, std::memory_order_release);
+  s.pump();
+  s.experts.forget();
+  s.rows.forget();
+  s.stream.forget();
+  s.io->kick();
+}
+
 const std::byte* BlockCache::trunk(BlockId block) const {
   DCHECK(state_->is(block, BlockKind::kTrunk));
   return state_->data[index_of(block)];

@@ -16,6 +16,7 @@
 #include "native/base/ids.h"
 #include "native/base/limits.h"
 #include "native/base/status.h"
+#include "native/scheduler/copies.h"
 
 namespace hypura::nvme_io {
 class Arena;
@@ -55,6 +56,7 @@ struct CacheCounters {
   std::atomic<uint64_t> evictions{0};
   std::atomic<uint64_t> load_bytes{0};        // bytes filled by load() so far
   std::atomic<uint64_t> load_bytes_total{0};  // what load() will fill
+  std::array<CopyCounters, kCopiesMax> copies;
 };
 
 class BlockCache;
@@ -114,12 +116,14 @@ struct SweepInfo {
 
 class BlockCache {
  public:
-  // Carves its regions from the arena. `files` in FileId order; all arguments outlive the cache. Starts the I/O thread,
-  // which owns `backend`. Error: kInsufficientMemory, kInternal (sizes that do not agree with the table).
+  // Carves its regions from the arena. `files` in FileId order, those of the first copy, then of the others; all arguments
+  // but `copies` outlive the cache. Starts the I/O thread, which owns `backend`; io_depth: reads in flight per drive.
+  // Error: kInsufficientMemory, kInternal (sizes that do not agree with the table).
   static Result<std::unique_ptr<BlockCache>> create(const BlockTable& table, const CacheSizes& sizes,
                                                     std::span<const nvme_io::ModelFile> files,
                                                     std::unique_ptr<nvme_io::IoBackend> backend,
-                                                    uint32_t io_depth, nvme_io::Arena& arena, EventRing& events);
+                                                    uint32_t io_depth, nvme_io::Arena& arena, EventRing& events,
+                                                    const CopyLayout& copies = {});
   ~BlockCache();  // waits for outstanding reads; no lease may be alive
 
   // Fills trunk and pinned stack, and all of the expert pool when it holds every expert. Called once, before any sweep.
@@ -145,6 +149,10 @@ class BlockCache {
   // Hold at most one lease when the pool is as small as it may be (two slots).
   Result<std::optional<BlockLease>> next_expert();
   Result<std::optional<BlockLease>> next_row_band();
+
+  // Between sweeps: a copy of the model is not what it was. Nothing more is read from it, and all that sweeps have read
+  // so far is forgotten, from whatever copy; what load() filled stays, because copies were looked at after it.
+  void drop_copy(uint32_t copy);
 
   const CacheCounters& counters() const;  // any thread
 

@@ -147,17 +147,19 @@ BlockCache::State::State(const BlockTable& table_in, const CacheSizes& sizes_in,
                          const CacheRegions& regions_in,
                          std::vector<uint32_t> file_alignment_bytes, std::vector<IoFile> files,
                          std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth,
-                         EventRing& events)
+                         EventRing& events, const CopyLayout& copies)
     : table(table_in),
       sizes(sizes_in),
       regions(regions_in),
       hulls(table, std::move(file_alignment_bytes)),
       log(hulls, events),
-      fetches(fetch_ranges(table, sizes, io_depth)),
+      fetches(fetch_ranges(table, sizes, io_depth * copies.drive_count())),
       data(table.size(), nullptr),
       io(std::make_unique<IoThread>(
           hulls, std::move(files), std::move(backend), io_depth, fetches.count,
-          IoCounters{log.counters.read_bytes, log.counters.reads, log.counters.retries})),
+          IoCounters{log.counters.read_bytes, log.counters.reads, log.counters.retries,
+                     log.counters.copies},
+          copies)),
       stream(hulls, *io, log, regions.ring, fetches.load - fetches.ring, fetches.ring,
              sizes.pin_count),
       experts(hulls, *io, log, regions.experts, sizes.pool_slot_bytes, sizes.pool_slots, 0,
@@ -188,14 +190,21 @@ BlockCache::State::~State() {
 Result<std::unique_ptr<BlockCache>> BlockCache::create(
     const BlockTable& table, const CacheSizes& sizes, std::span<const nvme_io::ModelFile> files,
     std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth, nvme_io::Arena& arena,
-    EventRing& events) {
-  HYPURA_TRY(check_extents(table, files));
+    EventRing& events, const CopyLayout& copies) {
+  const size_t n_files = files.size() / copies.copies;
+  HYPURA_TRY(check_extents(table, files.first(n_files)));
   HYPURA_TRY(check_pin_order(table, sizes.pin_count));
   std::vector<uint32_t> alignments;
   std::vector<IoFile> io_files;
-  for (const nvme_io::ModelFile& file : files) {
-    alignments.push_back(file.alignment_bytes());
-    io_files.push_back({file.fd(), last_part(file.path())});
+  for (size_t i = 0; i < n_files; ++i) {
+    IoFile io_file{.fds = {}, .name = last_part(files[i].path())};
+    uint32_t alignment = 0;
+    for (size_t copy = i; copy < files.size(); copy += n_files) {
+      io_file.fds.push_back(files[copy].fd());
+      alignment = std::max(alignment, files[copy].alignment_bytes());
+    }
+    alignments.push_back(alignment);
+    io_files.push_back(std::move(io_file));
   }
   HYPURA_TRY(check_sizes(sizes, needs_of(BlockHulls(table, alignments), sizes.pin_count)));
   CacheRegions regions;
@@ -206,7 +215,7 @@ Result<std::unique_ptr<BlockCache>> BlockCache::create(
   HYPURA_TRY_ASSIGN(regions.rows, carve(arena, sizes.row_slots, sizes.row_slot_bytes));
   return std::unique_ptr<BlockCache>(new BlockCache(
       std::make_unique<State>(table, sizes, regions, std::move(alignments), std::move(io_files),
-                              std::move(backend), io_depth, events)));
+                              std::move(backend), io_depth, events, copies)));
 }
 
 BlockCache::BlockCache(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -65,7 +65,8 @@ struct BlockCache::State {
 
   State(const BlockTable& table, const CacheSizes& sizes, const CacheRegions& regions,
         std::vector<uint32_t> file_alignment_bytes, std::vector<IoFile> files,
-        std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth, EventRing& events);
+        std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth, EventRing& events,
+        const CopyLayout& copies);
   ~State();
 
   bool is(BlockId block, BlockKind kind) const {

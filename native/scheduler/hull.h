@@ -42,23 +42,27 @@ constexpr uint64_t placed_bytes(const Hull& hull) {
   return align_up(hull.bytes, kDirectAlignmentBytes);
 }
 
-// One read of a hull: at most kReadBytesMax, of which the first need_bytes must come back.
+// One read of a hull, of which the first need_bytes must come back.
 struct Piece {
   uint32_t bytes = 0;
   uint32_t need_bytes = 0;
 };
-static_assert(kReadBytesMax % kDirectAlignmentBytes == 0, "every piece but the last is aligned");
+static_assert(kReadBytesMax % kDirectAlignmentBytes == 0 &&
+                  kStripeBytesMax % kDirectAlignmentBytes == 0,
+              "every piece but the last is aligned");
 
-// The piece that begins `begin_bytes` into the hull; begin_bytes < hull.bytes, a multiple of kReadBytesMax.
-constexpr Piece piece_at(const Hull& hull, uint64_t begin_bytes) {
+// The piece that begins `begin_bytes` into the hull; begin_bytes < hull.bytes, a multiple of bytes_max.
+constexpr Piece piece_at(const Hull& hull, uint64_t begin_bytes,
+                         uint32_t bytes_max = kReadBytesMax) {
   Piece piece;
-  piece.bytes = static_cast<uint32_t>(std::min<uint64_t>(hull.bytes - begin_bytes, kReadBytesMax));
+  piece.bytes = static_cast<uint32_t>(std::min<uint64_t>(hull.bytes - begin_bytes, bytes_max));
   piece.need_bytes =
       static_cast<uint32_t>(std::min<uint64_t>(hull.need_bytes - begin_bytes, piece.bytes));
   return piece;
 }
 
-// The hulls of a table's blocks over files of known alignment. Immutable after create.
+// The hulls of a table's blocks over files of known alignment: the largest that any copy of the file asks for, since it is
+// a multiple of the others. Immutable after create.
 class BlockHulls {
  public:
   BlockHulls(const BlockTable& table, std::vector<uint32_t> file_alignment_bytes)

@@ -19,6 +19,11 @@ bool means_not_now(int errno_value) {
   return errno_value == EINTR || errno_value == EAGAIN || errno_value == ENOMEM;
 }
 
+double nanoseconds_between(std::chrono::steady_clock::time_point begin,
+                           std::chrono::steady_clock::time_point end) {
+  return std::chrono::duration<double, std::nano>(end - begin).count();
+}
+
 std::string errno_name(int errno_value) {
   switch (errno_value) {
     case EIO: return "EIO";
@@ -44,19 +49,27 @@ std::string after_retries(uint32_t retries) {
   return ", also after " + (retries == 3 ? "three" : std::to_string(retries)) + " retries";
 }
 
+std::string from_copies(uint32_t copies) {
+  return copies == 1 ? "" : " from any of " + std::to_string(copies) + " copies";
+}
+
 }  // namespace
 
 IoThread::IoThread(const BlockHulls& hulls, std::vector<IoFile> files,
                    std::unique_ptr<nvme_io::IoBackend> backend, uint32_t depth, uint32_t fetches,
-                   IoCounters counters)
+                   IoCounters counters, const CopyLayout& copies)
     : hulls_(hulls),
       files_(std::move(files)),
-      depth_(std::clamp(depth, 1u,
+      drives_(copies.drive_count()),
+      depth_(std::clamp(depth * drives_, 1u,
                         std::clamp(backend->capabilities().depth_max, 1u, kIoDepthMax))),
+      piece_bytes_(drives_ > 1 ? kStripeBytesMax : kReadBytesMax),
       counters_(counters),
       queue_(fetches),
       completions_(2 * fetches),
       backend_(std::move(backend)),
+      router_(copies, static_cast<uint32_t>(files_.size()), std::max(1u, depth_ / drives_),
+              counters.copies),
       // Reads that wait for a retry keep their entry, and must not keep the others from flying.
       flights_(4 * depth_),
       done_(depth_) {
@@ -109,7 +122,8 @@ Status IoThread::status_of(const FetchOutcome& outcome) const {
     message += " are missing: the file ends before them. It was changed or cut while it was open; "
                "load it again.";
   else if (outcome.code == Code::kIo)
-    message += " could not be read" + after_retries(outcome.retries) + " (" +
+    message += " could not be read" + from_copies(router_.copies()) +
+               after_retries(outcome.retries) + " (" +
                errno_name(outcome.errno_value) + "). Check the drive: hypura doctor.";
   else
     message += " were counted wrongly, which is a bug in hypura.";
@@ -135,32 +149,67 @@ void IoThread::run() {
   }
 }
 
-// Submits as many reads as the depth allows, most urgent first, in one batch.
+// Takes as many reads as the depth allows, most urgent first, and submits them in one batch.
 void IoThread::fill(Clock::time_point now) {
   land_unwanted(now);
   batch_.clear();
-  while (flying_ < depth_) {
+  blocked_ = false;
+  while (flying_ < depth_ && !router_.all_full()) {
     const uint32_t i = next_flight(now);
     if (i == kNone) break;
     Flight& flight = flights_[i];
+    const Routed routed = route(flight, now);
+    if (routed == Routed::kOver) continue;
+    if (routed == Routed::kWait) {  // what comes behind it waits too: its order is kept
+      if (flight.state == FlightState::kIdle) park(flight, now);
+      blocked_ = true;
+      break;
+    }
     if (flight.state == FlightState::kWaiting) --waiting_;
     flight.state = FlightState::kFlying;
     flight.counted_as = class_of(queue_[flight.fetch]);
     ++flight.generation;
     ++flying_;
     ++flying_by_class_[static_cast<uint32_t>(flight.counted_as)];
+    const uint32_t bytes = flight.bytes - flight.begin_bytes;
+    flight.submitted_at = now;
+    flight.expected_ns = router_.submitted(flight.file, flight.copy, bytes, now);
     batch_.push_back({.tag = uint64_t{flight.generation} << 32 | i,
-                      .fd = files_[flight.file].fd,
-                      .bytes = flight.bytes - flight.begin_bytes,
+                      .fd = files_[flight.file].fds[flight.copy],
+                      .bytes = bytes,
                       .offset_bytes = flight.offset_bytes + flight.begin_bytes,
-                      .into = flight.into + flight.begin_bytes});
+                      .into = flight.into + flight.begin_bytes,
+                      .copy = flight.copy});
   }
-  if (batch_.empty()) return;
+  if (!batch_.empty()) submit(now);
+}
+
+// Names the copy that serves a read. A read that goes on where it ended stays with its copy: nothing is mixed.
+IoThread::Routed IoThread::route(Flight& flight, Clock::time_point now) {
+  if (flight.begin_bytes > 0) {
+    if (router_.copies() == 1 || !router_.dropped(flight.copy))
+      return router_.has_room(flight.file, flight.copy) ? Routed::kGo : Routed::kWait;
+    flight.begin_bytes = flight.done_bytes = flight.same_ends = 0;
+  }
+  // The loop's thread may have dropped what was left to ask.
+  if (!router_.can_ask(flight.asked)) flight.asked = 0;
+  if (!router_.can_ask(flight.asked)) {
+    fail(flight, Code::kModelChanged, 0, now);
+    return Routed::kOver;
+  }
+  const uint32_t copy = router_.choose(flight.file, flight.bytes, flight.asked, now);
+  if (copy == CopyRouter::kNone) return Routed::kWait;
+  flight.copy = copy;
+  return Routed::kGo;
+}
+
+void IoThread::submit(Clock::time_point now) {
   const uint32_t taken = backend_->submit(batch_);
   for (size_t i = taken; i < batch_.size(); ++i) {
     Flight& flight = flights_[static_cast<uint32_t>(batch_[i].tag)];
     --flying_;
     --flying_by_class_[static_cast<uint32_t>(flight.counted_as)];
+    router_.withdrawn(flight.file, flight.copy, batch_[i].bytes);
     busy(flight, EAGAIN, now);
   }
 }
@@ -170,7 +219,8 @@ void IoThread::fill(Clock::time_point now) {
 uint32_t IoThread::next_flight(Clock::time_point now) {
   for (uint32_t c = 0; c < kReadClasses; ++c) {
     const auto read_class = static_cast<ReadClass>(c);
-    if (read_class == ReadClass::kWarm && flying_by_class_[c] >= kWarmReadsMax) return kNone;
+    if (read_class == ReadClass::kWarm && flying_by_class_[c] >= kWarmReadsMax * drives_)
+      return kNone;
     if (const uint32_t flight = due_flight(read_class, now); flight != kNone) return flight;
     if (free_flights_.empty()) continue;
     for (uint32_t& fetch : begun_) {
@@ -228,7 +278,7 @@ void IoThread::begin(uint32_t index, Clock::time_point now) {
 uint32_t IoThread::issue(uint32_t index) {
   Fetch& fetch = queue_[index];
   const Hull hull = hulls_.hull(fetch.block, fetch.extent);
-  const Piece piece = piece_at(hull, fetch.hull_begin_bytes);
+  const Piece piece = piece_at(hull, fetch.hull_begin_bytes, piece_bytes_);
   const uint32_t i = free_flights_.back();
   free_flights_.pop_back();
   Flight& flight = flights_[i];
@@ -240,6 +290,7 @@ uint32_t IoThread::issue(uint32_t index) {
             .into = fetch.into + fetch.placed_bytes + fetch.hull_begin_bytes,
             .bytes = piece.bytes,
             .need_bytes = piece.need_bytes,
+            .submitted_at = {},
             .due = {}};
   ++fetch.outstanding;
   fetch.hull_begin_bytes += piece.bytes;
@@ -256,9 +307,11 @@ ReadClass IoThread::class_of(const Fetch& fetch) const {
   return fetch.urgent.load(std::memory_order_relaxed) ? ReadClass::kDemand : fetch.read_class;
 }
 
-// Until the next retry is due. One that is due already waits for a read to come back, not for time.
+// Until the next retry is due, or a drive that is waited for counts as stuck. A retry that is due already waits for a read
+// to come back, not for time.
 std::chrono::nanoseconds IoThread::idle_time(Clock::time_point now) const {
   std::chrono::nanoseconds least = kIdleTime;
+  if (blocked_) least = CopyRouter::kStuckTime;
   if (waiting_ == 0 || flying_ >= depth_) return least;
   for (const Flight& flight : flights_)
     if (flight.state == FlightState::kWaiting && flight.due > now)
@@ -281,12 +334,16 @@ void IoThread::arrived(const nvme_io::ReadDone& done, Clock::time_point now) {
                                           : std::min(static_cast<uint32_t>(done.result),
                                                      flight.bytes - flight.begin_bytes);
   counters_.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  if (done.result >= 0) {
+  router_.returned(flight.file, flight.copy, flight.bytes - flight.begin_bytes, bytes,
+                   flight.expected_ns, nanoseconds_between(flight.submitted_at, now), now);
+  if (router_.copies() > 1 && router_.dropped(flight.copy)) {
+    begin_again(flight, now);
+  } else if (done.result >= 0) {
     moved(flight, bytes, now);
   } else if (means_not_now(-done.result)) {
     busy(flight, -done.result, now);
   } else {
-    retry(flight, -done.result, now);
+    failed_here(flight, Code::kIo, -done.result, now);
   }
 }
 
@@ -302,7 +359,7 @@ void IoThread::moved(Flight& flight, uint32_t bytes, Clock::time_point now) {
     queue_[flight.fetch].counted_bytes += flight.need_bytes;
     land(flight, now);
   } else if (bytes == 0 || flight.same_ends == kSameEndMax) {
-    fail(flight, Code::kModelChanged, 0, now);
+    failed_here(flight, Code::kModelChanged, 0, now);
   } else {
     park(flight, now);
   }
@@ -310,9 +367,31 @@ void IoThread::moved(Flight& flight, uint32_t bytes, Clock::time_point now) {
 
 // The system had no room for the read: later, without counting it as a failure of the drive.
 void IoThread::busy(Flight& flight, int errno_value, Clock::time_point now) {
-  if (flight.busy_retries == kBusyRetriesMax) return fail(flight, Code::kIo, errno_value, now);
+  if (flight.busy_retries == kBusyRetriesMax)
+    return failed_here(flight, Code::kIo, errno_value, now);
   park(flight, now + 1ms * (1u << std::min(flight.busy_retries / 4, 4u)));
   ++flight.busy_retries;
+}
+
+// One copy failed a read. The next one is asked at once, for all of it: what the failing one gave is not believed.
+void IoThread::failed_here(Flight& flight, Code code, int errno_value, Clock::time_point now) {
+  router_.failed(flight.file, flight.copy, flight.offset_bytes + flight.done_bytes, errno_value);
+  flight.asked |= 1u << flight.copy;
+  if (router_.can_ask(flight.asked)) {
+    ++queue_[flight.fetch].retries;
+    counters_.retries.fetch_add(1, std::memory_order_relaxed);
+    return begin_again(flight, now);
+  }
+  flight.asked = 0;
+  if (router_.copies() > 1) flight.begin_bytes = flight.done_bytes = flight.same_ends = 0;
+  if (code == Code::kModelChanged || means_not_now(errno_value))
+    return fail(flight, code, errno_value, now);
+  retry(flight, errno_value, now);
+}
+
+void IoThread::begin_again(Flight& flight, Clock::time_point due) {
+  flight.begin_bytes = flight.done_bytes = flight.same_ends = flight.busy_retries = 0;
+  park(flight, due);
 }
 
 void IoThread::retry(Flight& flight, int errno_value, Clock::time_point now) {

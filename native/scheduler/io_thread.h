@@ -1,8 +1,11 @@
 // The thread that owns the drive: keeps `depth` reads in flight, continues short ones, retries failed ones, never spins.
 //
 // The loop orders whole blocks (fetches); this thread cuts them into reads and serves them in the order demand, ring,
-// warm, so that a demand read is never behind another kind (invariant I6). At most kWarmReadsMax warm reads are in the
-// kernel, because a read that is there already cannot be overtaken.
+// warm, so that a demand read is never behind another kind (invariant I6). At most kWarmReadsMax warm reads per drive are
+// in the kernel, because a read that is there already cannot be overtaken.
+//
+// Each read goes to the copy that CopyRouter names. When it fails there the other copies are asked at once, from its
+// first byte on; only when all of them have failed does that count as one try of the read.
 //
 // A fetch ends with exactly one last completion, and only then may its memory be used for something else:
 //   kDone                       every byte of every extent was counted
@@ -28,6 +31,8 @@
 
 #include "native/base/status.h"
 #include "native/nvme_io/io_backend.h"
+#include "native/scheduler/copies.h"
+#include "native/scheduler/copy_router.h"
 #include "native/scheduler/doorbell.h"
 #include "native/scheduler/hull.h"
 #include "native/scheduler/read_queue.h"
@@ -43,8 +48,8 @@ inline constexpr uint32_t kGoneFailures = 8;
 inline constexpr std::chrono::seconds kGoneWindow{1};
 
 struct IoFile {
-  int fd = -1;
-  std::string name;  // for messages: the last part of its path
+  std::vector<int> fds;  // by copy
+  std::string name;      // for messages: the last part of its path
 };
 
 // Read by any thread.
@@ -52,6 +57,7 @@ struct IoCounters {
   std::atomic<uint64_t>& read_bytes;
   std::atomic<uint64_t>& reads;
   std::atomic<uint64_t>& retries;
+  std::array<CopyCounters, kCopiesMax>& copies;
 };
 
 enum class Completed : uint8_t { kDone, kFailed, kReturned };
@@ -62,10 +68,10 @@ struct Completion {
 
 class IoThread {
  public:
-  // hulls outlives the thread; depth: 1 .. kIoDepthMax, cut to what the backend can.
+  // hulls outlives the thread; depth: 1 .. kIoDepthMax per drive, cut to what the backend can.
   IoThread(const BlockHulls& hulls, std::vector<IoFile> files,
            std::unique_ptr<nvme_io::IoBackend> backend, uint32_t depth, uint32_t fetches,
-           IoCounters counters);
+           IoCounters counters, const CopyLayout& copies = {});
   ~IoThread();  // issues nothing more; the backend's destructor waits for the reads that are in the kernel
 
   // --- token loop ---
@@ -100,6 +106,8 @@ class IoThread {
     uint32_t generation = 0;
     uint32_t fetch = 0;
     uint32_t file = 0;
+    uint32_t copy = 0;
+    uint32_t asked = 0;  // copies that failed it since its last try began, as bits
     uint64_t offset_bytes = 0;
     std::byte* into = nullptr;
     uint32_t bytes = 0;
@@ -109,13 +117,18 @@ class IoThread {
     uint32_t retries = 0;
     uint32_t busy_retries = 0;
     uint32_t same_ends = 0;
+    double expected_ns = 0;  // of the present submission
+    Clock::time_point submitted_at;
     Clock::time_point due;
   };
   static constexpr uint32_t kNone = 0xffffffffu;
+  enum class Routed : uint8_t { kGo, kWait, kOver };
 
   void run();
   void fill(Clock::time_point now);
   uint32_t next_flight(Clock::time_point now);
+  Routed route(Flight& flight, Clock::time_point now);
+  void submit(Clock::time_point now);
   void land_unwanted(Clock::time_point now);
   uint32_t due_flight(ReadClass read_class, Clock::time_point now) const;
   uint32_t issue(uint32_t fetch);
@@ -125,6 +138,8 @@ class IoThread {
   void arrived(const nvme_io::ReadDone& done, Clock::time_point now);
   void moved(Flight& flight, uint32_t bytes, Clock::time_point now);
   void busy(Flight& flight, int errno_value, Clock::time_point now);
+  void failed_here(Flight& flight, Code code, int errno_value, Clock::time_point now);
+  void begin_again(Flight& flight, Clock::time_point due);
   void retry(Flight& flight, int errno_value, Clock::time_point now);
   bool drive_gone(Clock::time_point now) const;
   void count_failure(Clock::time_point now);
@@ -137,7 +152,9 @@ class IoThread {
 
   const BlockHulls& hulls_;
   const std::vector<IoFile> files_;
-  const uint32_t depth_;
+  const uint32_t drives_;
+  const uint32_t depth_;        // of all drives together
+  const uint32_t piece_bytes_;  // longest read
   IoCounters counters_;
   ReadQueue queue_;
   SpscQueue completions_;  // fetch << 2 | what; two per fetch at most, so it cannot be full
@@ -148,6 +165,7 @@ class IoThread {
 
   // I/O thread only.
   std::unique_ptr<nvme_io::IoBackend> backend_;
+  CopyRouter router_;
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_flights_;
   std::vector<nvme_io::Read> batch_;
@@ -159,6 +177,7 @@ class IoThread {
   std::array<Clock::time_point, kGoneFailures> failures_{};  // the latest, circular
   uint32_t failures_at_ = 0;                                 // the oldest of them
   bool pushed_ = false;
+  bool blocked_ = false;  // a read waits for its drive while others have room
 
   std::thread thread_;  // last: it sees everything above
 };

@@ -28,7 +28,7 @@ struct Bench {
     std::vector<IoFile> files;
     for (size_t i = 0; i < model.files.size(); ++i) {
       drive.files.emplace_back(100 + static_cast<int>(i), &model.files[i]);
-      files.push_back({100 + static_cast<int>(i), "model.gguf"});
+      files.push_back({{100 + static_cast<int>(i)}, "model.gguf"});
     }
     for (uint32_t i = 0; i < table.size(); ++i) {
       buffer_at.push_back(buffer_bytes);
@@ -37,7 +37,7 @@ struct Bench {
     buffer = static_cast<std::byte*>(std::aligned_alloc(4096, buffer_bytes));
     io = std::make_unique<IoThread>(hulls, std::move(files),
                                     std::make_unique<FakeIo>(drive, kDepth), kDepth, table.size(),
-                                    IoCounters{read_bytes, reads, retries});
+                                    IoCounters{read_bytes, reads, retries, copies});
   }
   ~Bench() {
     io.reset();
@@ -87,6 +87,7 @@ struct Bench {
   BlockHulls hulls;
   Drive drive;
   std::atomic<uint64_t> read_bytes{0}, reads{0}, retries{0};
+  std::array<CopyCounters, kCopiesMax> copies;
   std::vector<uint64_t> buffer_at;
   uint64_t buffer_bytes = 0;
   std::byte* buffer = nullptr;

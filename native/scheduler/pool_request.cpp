@@ -143,6 +143,24 @@ PoolRequest::Step PoolRequest::next(SlotId& slot) {
 
 void PoolRequest::cancel() { let_go(true); }
 
+void PoolRequest::forget() {
+  let_go(true);
+  warming_.clear();
+  for (uint32_t i = 0; i < pool_.size(); ++i) {
+    const SlotId slot{i};
+    if (pool_.state(slot) != PoolSlotState::kLoading) continue;
+    if (io_.drop(fetch_of(slot))) {
+      pool_.give_back(slot);
+    } else {
+      io_.abandon(fetch_of(slot));
+      pool_.quarantine(slot);
+    }
+  }
+  std::vector<SlotId> taken;
+  while (const auto next = pool_.take()) taken.push_back(next->slot);
+  for (size_t i = taken.size(); i-- > 0;) pool_.give_back(taken[i]);
+}
+
 void PoolRequest::let_go(bool quarantine) {
   for (BlockId block : named_) {
     const auto slot = pool_.find(block);

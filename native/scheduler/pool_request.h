@@ -48,6 +48,8 @@ class PoolRequest {
   const FetchOutcome& failure() const { return failure_; }
   // Nobody waits any more: what has not begun is dropped, what has is quarantined.
   void cancel();
+  // Between sweeps: every block leaves the pool, those on their way as well.
+  void forget();
 
   void release(SlotId slot);
   // Completion of fetch first_fetch + slot.

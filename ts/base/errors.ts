@@ -29,6 +29,7 @@ export const errorCodes = {
   ERR_HYPURA_UNSUPPORTED: 1,
   ERR_HYPURA_PLAN: 1,
   ERR_HYPURA_BUG: 1,
+  ERR_HYPURA_MIRROR_MISMATCH: 3,
 } as const
 
 export type ErrorCode = keyof typeof errorCodes

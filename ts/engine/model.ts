@@ -5,6 +5,8 @@ import { assumedDrive } from '../prefetch/cost-model.js'
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../tokenizer/chat-template.js'
 import { type ConversationOptions, tokenizeConversation } from '../tokenizer/conversation.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { CopyReports, type CopyShare } from './copy-reports.js'
+import type { ModelCopies } from './model-copies.js'
 import type { ModelDescription } from './model-description.js'
 import { counters, type ModelStats } from './model-stats.js'
 import { awaitNative, callNative } from './native-errors.js'
@@ -16,6 +18,7 @@ import { Sequence } from './sequence.js'
 export interface ModelParts {
   readonly description: ModelDescription
   readonly plan: ModelPlan
+  readonly copies: ModelCopies
   readonly engine: NativeEngine
   readonly facts: EngineFacts
   readonly paths: readonly string[]
@@ -31,6 +34,7 @@ export class Model implements AsyncDisposable {
   readonly #parts: ModelParts
   readonly #planner: PlannerHost | undefined
   readonly #warnings: string[] = []
+  readonly #copies: CopyReports
   readonly #open = new Set<Sequence>()
   #tokenizer: Tokenizer | undefined
   #ownTemplate: ChatTemplate | undefined
@@ -40,9 +44,13 @@ export class Model implements AsyncDisposable {
 
   constructor(parts: ModelParts) {
     this.#parts = parts
-    const { plan, facts, description, engine, options } = parts
+    const { plan, copies, facts, description, engine, options } = parts
+    this.#copies = new CopyReports(engine, copies, facts.driveBytesPerSecond)
     this.#warnings.push(...plan.warnings)
     if (!facts.direct && plan.mode === 'stream') this.#warnings.push(`weights are read through the page cache (${facts.directReason}): slower, and the cache's memory is not in the budget`)
+    facts.mirrors.forEach(({ direct, directReason }, i) => {
+      if (!direct && facts.direct) this.#warnings.push(`the mirror ${copies.paths[i + 1]!} is read through the page cache (${directReason}): slower, and the cache's memory is not in the budget`)
+    })
     if (plan.mode === 'stream' && plan.regions.poolSlots > 0) {
       this.#planner = new PlannerHost(engine, {
         manifest: description.manifest,
@@ -69,7 +77,7 @@ export class Model implements AsyncDisposable {
   }
   /** Sentences a user should see; grows while the model lives. */
   get warnings(): readonly string[] {
-    return this.#warnings
+    return [...this.#warnings, ...this.#copies.warnings()]
   }
   get tokenizer(): Tokenizer {
     return (this.#tokenizer ??= this.#parts.description.tokenizer())
@@ -128,6 +136,11 @@ export class Model implements AsyncDisposable {
   stats(): ModelStats {
     this.#assertOpen()
     return counters(this.#parts.engine)
+  }
+
+  /** What each copy of the model has given since load, the model's own files first. Readable after closing, too. */
+  driveShares(): readonly CopyShare[] {
+    return this.#copies.shares()
   }
 
   /** Plans that policy has sent down since load. */

@@ -16,9 +16,10 @@ const publicCodes: Readonly<Record<Exclude<NativeCode, 'ok'>, ErrorCode>> = {
   'context-overflow': 'ERR_HYPURA_CONTEXT_OVERFLOW',
   unsupported: 'ERR_HYPURA_UNSUPPORTED',
   internal: 'ERR_HYPURA_BUG',
+  'mirror-mismatch': 'ERR_HYPURA_MIRROR_MISMATCH',
 }
 
-/** Anything that was thrown, as a HypuraError where it came from the addon. `paths`: files of the Load message. */
+/** Anything that was thrown, as a HypuraError where it came from the addon. `paths`: files of the Load message, of all copies. */
 export function fromNative(error: unknown, paths: readonly string[] = []): unknown {
   if (error instanceof HypuraError || !isNativeError(error)) return error
   if (error.nativeCode === 'ok') return error

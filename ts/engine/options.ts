@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { HypuraError, nearest } from '../base/errors.js'
+import { nativeLimits } from '../native/layout.gen.js'
 
 /** Bytes, or a text like '12GiB', '2.4GB', '75%' (of the machine's or cgroup's memory) or 'auto'. */
 export type Size = number | string
@@ -24,6 +25,11 @@ export interface LoadOptions {
   readonly logitsRows?: number | undefined
   readonly threads?: number | undefined
   readonly io?: { readonly backend?: 'auto' | 'uring' | 'pread' | 'buffered' | undefined; readonly depth?: number | undefined } | undefined
+  /**
+   * Copies of the model on other drives, read beside it: at most 7 paths; of a split model any part, its fellows beside it.
+   * They are compared with the model while loading, and never change a token.
+   */
+  readonly mirrors?: readonly string[] | undefined
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
   /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
   readonly tokenizerPre?: string | undefined
@@ -35,6 +41,9 @@ export interface LoadOptions {
 }
 
 export interface LoadProgress {
+  /** Copies of the model are compared first, where there are any. */
+  readonly phase: 'compare' | 'load'
+  /** Of both phases. */
   readonly bytes: number
   readonly totalBytes: number
   readonly fraction: number
@@ -73,6 +82,9 @@ export interface EvaluateOptions {
   readonly onProgress?: ((progress: { processed: number; total: number }) => void) | undefined
 }
 
+/** Copies besides the model itself. */
+export const mirrorsMax: number = nativeLimits.copiesMax - 1
+
 const integer = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().int().min(min).max(max).optional()
 const real = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().min(min).max(max).optional()
 const signal: z.ZodOptional<z.ZodCustom<AbortSignal>> = z.instanceof(AbortSignal).optional()
@@ -91,6 +103,7 @@ const loadShape = {
   logitsRows: integer(1, 512),
   threads: integer(1, 256),
   io: z.strictObject(ioShape).optional(),
+  mirrors: z.array(z.string().min(1)).max(mirrorsMax).optional(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
   tokenizerPre: z.string().optional(),
   loadSignal: signal,

@@ -12,6 +12,7 @@ import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { encodeSpec } from './codec/load.js'
 import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
+import { findCopies, type ModelCopies } from './model-copies.js'
 import { callNative } from './native-errors.js'
 import { checkLoadOptions, type LoadOptions } from './options.js'
 import { processStats } from './process-stats.js'
@@ -27,8 +28,10 @@ export interface ModelPlan extends MemoryPlan {
   readonly processBytes: number
   /** Where the budget comes from: "--memory", or the limit that "auto" is under. */
   readonly budgetSource: string
+  /** Drives that hold the model or a mirror of it. */
+  readonly drives: number
   readonly warnings: readonly string[]
-  /** Bytes per token and the speed the drive allows. */
+  /** Bytes per token and the speed the drives allow, each of them like this one. */
   expectation(drive?: DriveCost): Expectation
   /** What other budgets would buy, from the floor to everything in memory. */
   steps(drive?: DriveCost): MemoryStep[]
@@ -42,15 +45,16 @@ const contextShareMax = 0.25
 const logitsRowsDefault = 1
 
 /**
- * Errors: those of describeModel(); ERR_HYPURA_INSUFFICIENT_MEMORY with the floor; ERR_HYPURA_INVALID_ARGUMENT,
+ * Errors: those of describeModel() and findCopies(); ERR_HYPURA_INSUFFICIENT_MEMORY with the floor; ERR_HYPURA_INVALID_ARGUMENT,
  * ERR_HYPURA_USAGE for a size that cannot be read.
  */
 export async function planModel(path: string, options: LoadOptions = {}): Promise<ModelPlan> {
   const checked = checkLoadOptions(options)
-  return planDescribed(await describeModel(path, checked), checked)
+  const description = await describeModel(path, checked)
+  return planDescribed(description, checked, await findCopies(description, checked.mirrors))
 }
 
-export function planDescribed(description: ModelDescription, options: LoadOptions): ModelPlan {
+export function planDescribed(description: ModelDescription, options: LoadOptions, copies?: ModelCopies): ModelPlan {
   const { manifest, spec, gguf } = description
   const binding = loadBinding()
   const record = encodeSpec(spec)
@@ -69,7 +73,9 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
   }
   const memory = planMemory(request)
-  const warnings: string[] = []
+  const warnings: string[] = [...(copies?.warnings ?? [])]
+  const drives = copies?.drives.length ?? 1
+  const together = (drive: DriveCost): DriveCost => ({ ...drive, bytesPerSecond: drive.bytesPerSecond * drives })
   if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
   if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
   if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
@@ -81,9 +87,10 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     residentBytes: Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
     processBytes: processStats().residentBytes,
     budgetSource,
+    drives,
     warnings,
-    expectation: (drive = assumedDrive) => expectationOf(manifest, memory, drive),
-    steps: (drive = assumedDrive) => memorySteps(request, memory, drive),
+    expectation: (drive = assumedDrive) => expectationOf(manifest, memory, together(drive)),
+    steps: (drive = assumedDrive) => memorySteps(request, memory, together(drive)),
   }
 }
 

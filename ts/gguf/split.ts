@@ -56,6 +56,15 @@ export function partPaths(path: string, facts: SplitFacts): string[] {
   return Array.from({ length: facts.count }, (_, no) => prefix + partEnding(no, facts.count))
 }
 
+/** The paths of all parts beside a file that has the name of one of them; undefined when it has not. */
+export function fellowPaths(path: string, count: number): string[] | undefined {
+  const match = partName.exec(fileName(path))
+  const no = Number(match?.[2]) - 1
+  if (match === null || Number(match[3]) !== count || no < 0 || no >= count) return undefined
+  const prefix = path.slice(0, path.length - partEnding(no, count).length)
+  return Array.from({ length: count }, (_, other) => prefix + partEnding(other, count))
+}
+
 function partEnding(no: number, count: number): string {
   const digits = (value: number): string => String(value).padStart(5, '0')
   return `-${digits(no + 1)}-of-${digits(count)}.gguf`

@@ -1,5 +1,5 @@
 /**
- * The whole surface of the addon: three functions of the module, seven of an engine, seven of a sequence.
+ * The whole surface of the addon: three functions of the module, eight of an engine, seven of a sequence.
  *
  * Messages go down as plain bytes that are copied and checked; nothing is shared. Errors are thrown (or reject) as
  * objects of NativeErrorInfo's shape; ts/engine turns them into HypuraError.
@@ -8,7 +8,7 @@
 /** Must agree with hypura::Code in native/base/status.h. */
 export const nativeCodes = [
   'ok', 'invalid-argument', 'bad-load', 'bad-plan', 'insufficient-memory', 'io', 'model-changed', 'non-finite',
-  'cancelled', 'closed', 'busy', 'context-overflow', 'unsupported', 'internal',
+  'cancelled', 'closed', 'busy', 'context-overflow', 'unsupported', 'internal', 'mirror-mismatch',
 ] as const
 export type NativeCode = (typeof nativeCodes)[number]
 
@@ -55,7 +55,7 @@ export interface EngineOptions {
   /** Compute threads, the token loop included; 0 chooses. */
   readonly threads: number
   readonly io: IoChoice
-  /** Reads in flight; 0 chooses. */
+  /** Reads in flight per drive; 0 chooses. */
   readonly ioDepth: number
   /** Fault schedule for tests ("eio:at=17:once", docs/adding/io-backend.md); empty in production. */
   readonly faults?: string
@@ -74,9 +74,13 @@ export interface NativeBinding {
 export interface EngineFacts {
   readonly ioBackend: string
   readonly ioReason: string
-  /** All files are read directly, past the page cache. */
+  /** The model's own files are read directly, past the page cache. */
   readonly direct: boolean
   readonly directReason: string
+  /** The same of each mirror. */
+  readonly mirrors: readonly { readonly direct: boolean; readonly directReason: string }[]
+  /** By drive of the Load message: as measured now, or else as the message said; 0: not known. */
+  readonly driveBytesPerSecond: readonly number[]
   readonly isa: string
   readonly threads: number
   readonly arenaBytes: number
@@ -92,6 +96,8 @@ export interface NativeEngine {
   drainEvents(into: Uint32Array): number
   /** Fills `into` by CounterIndex of layout.gen.ts; also while loading. */
   counters(into: Float64Array): void
+  /** A row per copy of the model, by CopyIndex of layout.gen.ts; returns how many. Throws when `into` is too small. */
+  copies(into: Float64Array): number
   /** Bytes of whole blocks into V8's memory, one after the other, for executors outside the core. */
   readBlocks(blocks: Uint32Array, into: ArrayBuffer): Promise<void>
   createSequence(): NativeSequence

@@ -19,23 +19,26 @@ test('the Load message, field by field', async () => {
   const manifest = await buildManifest(fakeModel(fakeFamily(tinyMixture)))
   const { spec, files, tensors, blocks, extents, pinOrder } = manifest
   const twoFiles = [...files, { ...files[0]!, path: 'zweite-größe.gguf' }]
-  const view = new DataView(encodeLoad(manifest, spec, twoFiles, budget))
+  const mirror = twoFiles.map((file, i) => ({ ...file, path: `mirror-${i}`, drive: 1, verified: i === 1 }))
+  const view = new DataView(encodeLoad(manifest, spec, [...twoFiles, ...mirror], budget, { count: 2, driveBytesPerSecond: [0, 2.5e9] }))
   const u32 = (at: number): number => view.getUint32(at, true)
   const u64 = (at: number): number => Number(view.getBigUint64(at, true))
   expect(String.fromCharCode(view.getUint8(0), view.getUint8(1), view.getUint8(2), view.getUint8(3))).toBe('HYLD')
-  expect([4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44].map(u32)).toEqual([
-    1, 1, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 0,
+  expect([4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52].map(u32)).toEqual([
+    1, 2, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 2, 2, 0,
   ])
-  const [filesAt, specsAt, tensorsAt, blocksAt, extentsAt, pinsAt, freqAt, budgetAt, stringsAt, stringsBytes] =
-    [48, 56, 64, 72, 80, 88, 96, 104, 112, 120].map(u64) as [number, number, number, number, number, number, number, number, number, number]
+  const [filesAt, drivesAt, specsAt, tensorsAt, blocksAt, extentsAt, pinsAt, freqAt, budgetAt, stringsAt, stringsBytes] =
+    [56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136].map(u64) as [number, number, number, number, number, number, number, number, number, number, number]
 
   expect([u64(filesAt), view.getBigInt64(filesAt + 8, true), view.getBigUint64(filesAt + 16, true), u64(filesAt + 24)]).toEqual([
     files[0]!.sizeBytes, files[0]!.mtimeNs, files[0]!.inode, Number(files[0]!.device),
   ])
   const path = (file: number): string =>
-    new TextDecoder().decode(new Uint8Array(view.buffer, stringsAt + u32(filesAt + file * 40 + 32), u32(filesAt + file * 40 + 36)))
-  expect([path(0), path(1)]).toEqual(['fake.gguf', 'zweite-größe.gguf'])
-  expect(stringsBytes).toBe(9 + 19)
+    new TextDecoder().decode(new Uint8Array(view.buffer, stringsAt + u32(filesAt + file * 48 + 32), u32(filesAt + file * 48 + 36)))
+  expect([0, 1, 2, 3].map(path)).toEqual(['fake.gguf', 'zweite-größe.gguf', 'mirror-0', 'mirror-1'])
+  expect(stringsBytes).toBe(9 + 19 + 16)
+  expect([0, 1, 2, 3].map((file) => [40, 44].map((field) => u32(filesAt + file * 48 + field)))).toEqual([[0, 1], [0, 1], [1, 0], [1, 1]])
+  expect([0, 8].map((at) => view.getFloat64(drivesAt + at, true))).toEqual([0, 2.5e9])
 
   expect([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72].map((at) => u32(specsAt + at))).toEqual([
     2, 64, 4, 2, 32, 32, 0, 80, 8, 2, 32, 0, 0, 32, 2, 1, 0, 0, 1,

@@ -3,7 +3,7 @@
  *
  * Native checks every byte again (native/runtime/load_message.cpp); nothing is checked here that the manifest proved.
  */
-import type { GgufFileInfo } from '../../gguf/types.js'
+import type { FileFacts } from '../../gguf/file-source.js'
 import { noLayer } from '../../manifest/block-builder.js'
 import type { BlockManifest } from '../../manifest/block-manifest.js'
 import type { ModelSpec } from '../../manifest/model-spec.js'
@@ -13,12 +13,29 @@ import {
 import type { RegionSizes } from '../../prefetch/region-sizes.js'
 import { recordBytes, SectionPlan, writeRecord, type RecordName } from './records.js'
 
+/** One file of one copy. */
+export interface LoadFile extends FileFacts {
+  /** Index into the drives. Default 0. */
+  readonly drive?: number
+  /** Known to equal the first copy's file. Default true. */
+  readonly verified?: boolean
+}
+
+export interface LoadCopies {
+  /** The model itself included. */
+  readonly count: number
+  /** By drive; 0: not known. */
+  readonly driveBytesPerSecond: readonly number[]
+}
+
+const oneCopy: LoadCopies = { count: 1, driveBytesPerSecond: [0] }
+
 /**
  * The whole message.
- * @param files in the order that the manifest's extents name them
+ * @param files in the order that the manifest's extents name them; those of the first copy, then of the others
  */
 export function encodeLoad(
-  manifest: BlockManifest, spec: ModelSpec, files: readonly GgufFileInfo[], budget: RegionSizes,
+  manifest: BlockManifest, spec: ModelSpec, files: readonly LoadFile[], budget: RegionSizes, copies: LoadCopies = oneCopy,
 ): ArrayBuffer {
   const { tensors, blocks, extents, pinOrder } = manifest
   const paths = files.map(({ path }) => new TextEncoder().encode(path))
@@ -28,6 +45,7 @@ export function encodeLoad(
   const records = (name: RecordName, count: number): number => sections.place(recordBytes(name) * count)
   const headerAt = records('LoadHeader', 1)
   const filesAt = records('LoadFile', files.length)
+  const drivesAt = records('LoadDrive', copies.driveBytesPerSecond.length)
   const specsAt = records('ModelSpec', 1)
   const tensorsAt = records('TensorEntry', tensors.length)
   const blocksAt = records('Block', blocks.count)
@@ -41,12 +59,13 @@ export function encodeLoad(
 
   writeRecord(view, headerAt, 'LoadHeader', {
     magic: loadMagic, format: loadFormat, abiVersion,
-    nFiles: files.length, nModels: 1, nTensors: tensors.length, nBlocks: blocks.count, nExtents: extents.count,
+    nFiles: files.length / copies.count, nModels: 1, nTensors: tensors.length, nBlocks: blocks.count, nExtents: extents.count,
     nPinOrder: pinOrder.length, firstHeadBand: manifest.firstHeadBand, nInvFreq: spec.invFreq.length,
-    filesOffset: filesAt, specsOffset: specsAt, tensorsOffset: tensorsAt, blocksOffset: blocksAt, extentsOffset: extentsAt,
+    nCopies: copies.count, nDrives: copies.driveBytesPerSecond.length, filesOffset: filesAt, drivesOffset: drivesAt, specsOffset: specsAt, tensorsOffset: tensorsAt, blocksOffset: blocksAt, extentsOffset: extentsAt,
     pinOrderOffset: pinOrderAt, invFreqOffset: invFreqAt, budgetOffset: budgetAt, stringsOffset: stringsAt, stringsBytes,
   })
   writeFiles(view, filesAt, stringsAt, files, paths)
+  copies.driveBytesPerSecond.forEach((bytesPerSecond, i) => writeRecord(view, drivesAt + i * recordBytes('LoadDrive'), 'LoadDrive', { bytesPerSecond }))
   writeSpec(view, specsAt, spec)
   writeTensors(view, tensorsAt, manifest)
   writeBlocks(view, blocksAt, manifest)
@@ -77,13 +96,13 @@ function writeSpec(view: DataView, at: number, spec: ModelSpec): void {
 }
 
 function writeFiles(
-  view: DataView, at: number, stringsAt: number, files: readonly GgufFileInfo[], paths: readonly Uint8Array[],
+  view: DataView, at: number, stringsAt: number, files: readonly LoadFile[], paths: readonly Uint8Array[],
 ): void {
   let pathOffset = 0
-  files.forEach(({ sizeBytes, mtimeNs, inode, device }, i) => {
+  files.forEach(({ sizeBytes, mtimeNs, inode, device, drive = 0, verified = true }, i) => {
     const path = paths[i]!
     writeRecord(view, at + i * recordBytes('LoadFile'), 'LoadFile', {
-      sizeBytes, mtimeNs, inode, device, pathOffset, pathBytes: path.length,
+      sizeBytes, mtimeNs, inode, device, pathOffset, pathBytes: path.length, drive, verified: Number(verified),
     })
     new Uint8Array(view.buffer).set(path, stringsAt + pathOffset)
     pathOffset += path.length

@@ -26,6 +26,7 @@ const put: Readonly<Record<string, Put>> = {
   u64: (view, at, value) => view.setBigUint64(at, BigInt(value), true),
   i64: (view, at, value) => view.setBigInt64(at, BigInt(value), true),
   f32: (view, at, value) => view.setFloat32(at, Number(value), true),
+  f64: (view, at, value) => view.setFloat64(at, Number(value), true),
 }
 
 /** Writes one record at byte `at`, little-endian. */
