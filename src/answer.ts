@@ -3,7 +3,7 @@ import { type Generation, type GenerationResult, type Model, processStats } from
 import { bytes, duration, percent, rate } from './format.js'
 import { write } from './output.js'
 import { runStats, type RunStats, type Snapshot } from './stats-file.js'
-import { note, printable, progressLine } from './terminal.js'
+import { note, printable, progressLine, warn } from './terminal.js'
 
 export interface Answer {
   readonly result: GenerationResult
@@ -15,6 +15,7 @@ const progressTokensMin = 64
 
 export async function showAnswer(path: string, model: Model, generate: () => Generation): Promise<Answer> {
   const before = snapshot(model)
+  const warnedOf = model.warnings.length
   const bar = progressLine('reading the prompt')
   const clean = process.stdout.isTTY === true ? printable : (text: string): string => text
   let result: GenerationResult | undefined
@@ -32,6 +33,7 @@ export async function showAnswer(path: string, model: Model, generate: () => Gen
   } finally {
     bar.clear()
   }
+  for (const text of model.warnings.slice(warnedOf)) warn(text)
   return { result: result!, stats: runStats(path, model, result!, before, snapshot(model)) }
 }
 
@@ -48,12 +50,19 @@ export function showFooter({ result, stats }: Answer, model: Model): void {
     `hit ${percent(stats.hit_rate)}`,
     `${(stats.bytes_read / sweeps / 2 ** 20).toFixed(2)} MiB/tok`,
     `${(seconds > 0 ? stats.bytes_read / seconds / 1e9 : 0).toFixed(2)} GB/s`,
+    ...copyShares(stats),
     `stall ${percent(share)}`,
     `seed ${result.seed}`,
     result.reason,
   ].join(' · ')}]`)
 }
 
+/** Nothing where there is one copy, or nothing was read. */
+function copyShares({ copies = [] }: RunStats): string[] {
+  const total = copies.reduce((sum, copy) => sum + copy.bytes_read, 0)
+  return total === 0 ? [] : [`copies ${copies.map((copy) => percent(copy.bytes_read / total)).join(' + ')}`]
+}
+
 function snapshot(model: Model): Snapshot {
-  return { engine: model.stats(), process: processStats() }
+  return { engine: model.stats(), process: processStats(), copies: model.driveShares() }
 }

@@ -1,6 +1,6 @@
 /** Loading as people see it: a progress bar, then the line that says which mode runs and why. */
 import { loadModel, type LoadOptions, type Model } from '../ts/engine/index.js'
-import { bytes, sizeArgument } from './format.js'
+import { bytes, rate, sizeArgument } from './format.js'
 import { note, progressLine, warn } from './terminal.js'
 
 export async function loadWithProgress(path: string, options: LoadOptions): Promise<Model> {
@@ -9,7 +9,7 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
     const model = await loadModel(path, {
       ...options,
       onLoadProgress: (progress) => {
-        if (progress.totalBytes > 0) bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}`)
+        if (progress.totalBytes > 0) bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}${progress.phase === 'compare' ? ', comparing the copies' : ''}`)
       },
     })
     bar.clear()
@@ -23,7 +23,8 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
 }
 
 /** First line of every run, so that nobody measures the wrong mode. */
-export function modeLine({ plan, facts }: Model): string {
+export function modeLine(model: Model): string {
+  const { plan, facts } = model
   const io = `${facts.ioBackend} ${facts.direct ? 'direct' : `buffered (${facts.directReason})`}`
   const weights = plan.mode === 'resident'
     ? `all ${bytes(plan.modelBytes)} of weights in memory`
@@ -31,10 +32,19 @@ export function modeLine({ plan, facts }: Model): string {
   return [
     `mode: ${plan.mode}`,
     io,
+    ...copiesRead(model),
     `budget ${bytes(plan.budgetBytes)} (${weights})`,
     `floor ${sizeArgument(plan.floor.total)}`,
     `process ${bytes(plan.processBytes)} beside it`,
     `${facts.isa}, ${facts.threads} thread${facts.threads === 1 ? '' : 's'}`,
     `context ${plan.contextLength}`,
   ].join(' · ')
+}
+
+/** Nothing where there is one copy. */
+function copiesRead(model: Model): string[] {
+  const copies = model.driveShares()
+  if (copies.length === 1) return []
+  const drives = new Map(copies.map(({ drive, driveBytesPerSecond }) => [drive, driveBytesPerSecond > 0 ? `${drive} ${rate(driveBytesPerSecond / 1e9)} GB/s` : drive]))
+  return [`${copies.length} copies on ${drives.size} drive${drives.size === 1 ? '' : 's'} (${[...drives.values()].join(' + ')})`]
 }

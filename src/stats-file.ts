@@ -1,6 +1,6 @@
 /** `--stats-file`: one JSON line per run, appended, for scripts that compare runs. */
 import { appendFile } from 'node:fs/promises'
-import { type GenerationResult, HypuraError, type Model, type ModelStats, type ProcessStats } from '../ts/engine/index.js'
+import { type CopyShare, type GenerationResult, HypuraError, type Model, type ModelStats, type ProcessStats } from '../ts/engine/index.js'
 
 export interface RunStats {
   readonly model: string
@@ -17,6 +17,8 @@ export interface RunStats {
   readonly bytes_written: number | null
   readonly hit_rate: number
   readonly stall_ms: number
+  /** Of each copy of the model; absent where there is one. */
+  readonly copies?: readonly { readonly path: string; readonly bytes_read: number }[]
 }
 
 /** `before` and `after` frame the run, loading left out. */
@@ -37,12 +39,14 @@ export function runStats(path: string, model: Model, result: GenerationResult, b
     bytes_written: difference(after.process.writtenBytes, before.process.writtenBytes),
     hit_rate: hits + misses === 0 ? 1 : rounded(hits / (hits + misses)),
     stall_ms: rounded((after.engine.stallNs - before.engine.stallNs) / 1e6),
+    ...(after.copies.length === 1 ? {} : { copies: after.copies.map(({ path, bytes }, i) => ({ path, bytes_read: bytes - before.copies[i]!.bytes })) }),
   }
 }
 
 export interface Snapshot {
   readonly engine: ModelStats
   readonly process: ProcessStats
+  readonly copies: readonly CopyShare[]
 }
 
 /** Finds out before hours of work that the file cannot be written; leaves an empty one where there was none. */

@@ -4,7 +4,7 @@ import { assumedDrive, type DriveCost, type Expectation, type MemoryItems, type 
 import { bytes, percent, rate, sizeArgument, table } from '../format.js'
 import { write, writeJson } from '../output.js'
 import { warn } from '../terminal.js'
-import { addMemoryFlags, real } from './shared-options.js'
+import { addMemoryFlags, addMirrorFlag, real } from './shared-options.js'
 
 interface PlanFlags {
   readonly memory: string
@@ -13,6 +13,7 @@ interface PlanFlags {
   readonly batchSize?: number
   readonly threads?: number
   readonly disk?: number
+  readonly mirror?: string[]
   readonly output: 'human' | 'json'
 }
 
@@ -22,13 +23,13 @@ export function addPlan(root: Command): void {
     .alias('estimate')
     .description('does it fit, where would memory go, how fast could it be; reads no weights')
     .argument('<model>', 'GGUF file; the first part of a split one is enough')
-    .option('--disk <GB/s>', `read bandwidth of the drive (default: ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real(0.001, 10_000))
+    .option('--disk <GB/s>', `read bandwidth of the drive, with --mirror of each (default: ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real(0.001, 10_000))
     .addOption(new Option('-o, --output <format>', 'output format').choices(['human', 'json']).default('human'))
-  addMemoryFlags(command).action(plan)
+  addMirrorFlag(addMemoryFlags(command)).action(plan)
 }
 
 async function plan(path: string, flags: PlanFlags): Promise<void> {
-  const result = await planModel(path, { memory: flags.memory, contextLength: flags.ctxSize ?? flags.context, batchSize: flags.batchSize, threads: flags.threads })
+  const result = await planModel(path, { memory: flags.memory, contextLength: flags.ctxSize ?? flags.context, batchSize: flags.batchSize, threads: flags.threads, mirrors: flags.mirror })
   const drive: DriveCost = flags.disk === undefined ? assumedDrive : { ...assumedDrive, bytesPerSecond: flags.disk * 1e9 }
   if (flags.output === 'json') return writeJson(json(path, result, drive))
   await write(`${human(path, result, drive, flags.disk === undefined)}\n`)
@@ -60,7 +61,7 @@ function human(path: string, plan: ModelPlan, drive: DriveCost, isAssumed: boole
     `process      ${bytes(plan.processBytes)} of Node and code come beside the budget ("auto" counts them)`,
     '',
     `read per token  ${range(expectation.bytesPerToken, bytes)} of ${bytes(expectation.coldBytesPerToken)}${expectation.hitRates === undefined ? '' : `, expert hits ${range(expectation.hitRates, percent)} expected`}`,
-    `bound           ${speed(expectation)} at ${rate(drive.bytesPerSecond / 1e9)} GB/s${isAssumed ? ' (assumed; give yours with --disk)' : ''}; compute may be slower`,
+    `bound           ${speed(expectation)} at ${plan.drives > 1 ? `${plan.drives} x ` : ''}${rate(drive.bytesPerSecond / 1e9)} GB/s${isAssumed ? ' (assumed; give yours with --disk)' : ''}; compute may be slower`,
     '',
     'what memory buys',
     table([['  --memory', 'mode', 'read per token', 'bound'], ...plan.steps(drive).map((step) => [`  ${sizeArgument(step.budgetBytes)}`, step.mode, range(step.bytesPerToken, bytes), speed(step)])]),
@@ -105,6 +106,7 @@ function json(path: string, plan: ModelPlan, drive: DriveCost): unknown {
     resident: plan.resident,
     cliff: plan.cliff ?? null,
     disk_bytes_per_second: drive.bytesPerSecond,
+    drives: plan.drives,
     ...(expectation(plan.expectation(drive)) as object),
     steps: plan.steps(drive).map((step) => ({ budget_bytes: step.budgetBytes, mode: step.mode, ...(expectation(step) as object) })),
     warnings: plan.warnings,

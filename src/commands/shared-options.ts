@@ -1,6 +1,6 @@
 /** Flags that several commands share, spelt as llama.cpp spells them where the meaning is the same. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type GenerateOptions, type LoadOptions, parseSize } from '../../ts/engine/index.js'
+import { type GenerateOptions, type LoadOptions, mirrorsMax, parseSize } from '../../ts/engine/index.js'
 
 export interface LoadFlags {
   readonly memory: string
@@ -10,6 +10,7 @@ export interface LoadFlags {
   readonly threads?: number
   readonly io: 'auto' | 'uring' | 'pread' | 'buffered'
   readonly ioDepth?: number
+  readonly mirror?: string[]
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
   readonly tokenizerPre?: string
 }
@@ -94,6 +95,12 @@ function stopText(text: string, before: readonly string[] = []): string[] {
   return [...before, text]
 }
 
+function mirrorPath(text: string, before: readonly string[] = []): string[] {
+  if (text === '') throw new InvalidArgumentError('It must be a path.')
+  if (before.length === mirrorsMax) throw new InvalidArgumentError(`At most ${mirrorsMax} are taken.`)
+  return [...before, text]
+}
+
 const hidden = (flags: string, parse: (text: string) => unknown): Option => new Option(flags).argParser(parse).hideHelp()
 
 export function addMemoryFlags(command: Command): Command {
@@ -105,11 +112,15 @@ export function addMemoryFlags(command: Command): Command {
     .option('-t, --threads <n>', 'compute threads (default: usable cores)', integer(1, 256))
 }
 
+export function addMirrorFlag(command: Command): Command {
+  return command.option('--mirror <path>', 'a copy of the model on another drive, read beside it; may be given several times', mirrorPath)
+}
+
 export function addLoadFlags(command: Command): Command {
-  return addMemoryFlags(command)
+  return addMirrorFlag(addMemoryFlags(command))
     .addOption(new Option('--mode <mode>', 'auto: resident if it fits, else stream').choices(['auto', 'resident', 'stream']).default('auto'))
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
-    .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
+    .option('--io-depth <n>', 'reads in flight per drive, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
@@ -140,6 +151,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     batchSize: flags.batchSize,
     threads: flags.threads,
     io: { backend: flags.io, depth: flags.ioDepth },
+    mirrors: flags.mirror,
     eviction: flags.eviction,
     tokenizerPre: flags.tokenizerPre,
   }
