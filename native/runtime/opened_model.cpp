@@ -134,7 +134,10 @@ Status OpenedModel::open(const LoadMessage& message, const EngineOptions& option
                                            layout));
   publish(cache->counters());
   HYPURA_TRY(cache->load(cancelled));
-  if (layout.copies > 1) HYPURA_TRY(check_unchanged(files));
+  if (layout.copies > 1) {
+    HYPURA_TRY(check_unchanged(files));
+    cache->copies_checked();
+  }
 
   const kernels::KernelSet& kernels = kernels::choose_kernels(nullptr);
   HYPURA_TRY_ASSIGN(pool, kernels::ThreadPool::create(options.threads));

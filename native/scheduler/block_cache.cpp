@@ -129,6 +129,8 @@ void BlockCache::end_sweep() {
   s.io->kick();
 }
 
+void BlockCache::copies_checked() { state_->io->read_own_copy(state_->fetches.load); }
+
 void BlockCache::drop_copy(uint32_t copy) {
   State& s = *state_;
   s.log.counters.copies[copy].state.store(CopyState::kDropped, std::memory_order_release);

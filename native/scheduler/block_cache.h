@@ -150,8 +150,11 @@ class BlockCache {
   Result<std::optional<BlockLease>> next_expert();
   Result<std::optional<BlockLease>> next_row_band();
 
+  // After load(), when every copy was seen to be unchanged: the bytes in their places are good. What is read into such
+  // places from here on comes from the first copy alone, because drop_copy() does not forget it.
+  void copies_checked();
   // Between sweeps: a copy of the model is not what it was. Nothing more is read from it, and all that sweeps have read
-  // so far is forgotten, from whatever copy; what load() filled stays, because copies were looked at after it.
+  // so far is forgotten, from whatever copy.
   void drop_copy(uint32_t copy);
 
   const CacheCounters& counters() const;  // any thread

@@ -184,6 +184,12 @@ void IoThread::fill(Clock::time_point now) {
   if (!batch_.empty()) submit(now);
 }
 
+// Copies that a read must not ask now, as bits.
+uint32_t IoThread::barred(const Flight& flight) const {
+  const bool own = flight.fetch >= own_copy_from_.load(std::memory_order_relaxed);
+  return own ? flight.asked | ~1u : flight.asked;
+}
+
 // Names the copy that serves a read. A read that goes on where it ended stays with its copy: nothing is mixed.
 IoThread::Routed IoThread::route(Flight& flight, Clock::time_point now) {
   if (flight.begin_bytes > 0) {
@@ -192,12 +198,12 @@ IoThread::Routed IoThread::route(Flight& flight, Clock::time_point now) {
     flight.begin_bytes = flight.done_bytes = flight.same_ends = 0;
   }
   // The loop's thread may have dropped what was left to ask.
-  if (!router_.can_ask(flight.asked)) flight.asked = 0;
-  if (!router_.can_ask(flight.asked)) {
+  if (!router_.can_ask(barred(flight))) flight.asked = 0;
+  if (!router_.can_ask(barred(flight))) {
     fail(flight, Code::kModelChanged, 0, now);
     return Routed::kOver;
   }
-  const uint32_t copy = router_.choose(flight.file, flight.bytes, flight.asked, now);
+  const uint32_t copy = router_.choose(flight.file, flight.bytes, barred(flight), now);
   if (copy == CopyRouter::kNone) return Routed::kWait;
   flight.copy = copy;
   return Routed::kGo;
@@ -377,7 +383,7 @@ void IoThread::busy(Flight& flight, int errno_value, Clock::time_point now) {
 void IoThread::failed_here(Flight& flight, Code code, int errno_value, Clock::time_point now) {
   router_.failed(flight.file, flight.copy, flight.offset_bytes + flight.done_bytes, errno_value);
   flight.asked |= 1u << flight.copy;
-  if (router_.can_ask(flight.asked)) {
+  if (router_.can_ask(barred(flight))) {
     ++queue_[flight.fetch].retries;
     counters_.retries.fetch_add(1, std::memory_order_relaxed);
     return begin_again(flight, now);

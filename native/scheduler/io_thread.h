@@ -83,6 +83,10 @@ class IoThread {
   void abandon(uint32_t fetch);
   // A read-ahead or warm fetch is wanted now.
   void urge(uint32_t fetch);
+  // Fetches from this number on are read from the first copy alone.
+  void read_own_copy(uint32_t first_fetch) {
+    own_copy_from_.store(first_fetch, std::memory_order_relaxed);
+  }
   // Tells the thread about what was queued since the last kick.
   void kick();
   bool poll(Completion& completion);
@@ -127,6 +131,7 @@ class IoThread {
   void run();
   void fill(Clock::time_point now);
   uint32_t next_flight(Clock::time_point now);
+  uint32_t barred(const Flight& flight) const;
   Routed route(Flight& flight, Clock::time_point now);
   void submit(Clock::time_point now);
   void land_unwanted(Clock::time_point now);
@@ -161,6 +166,7 @@ class IoThread {
   Doorbell bell_;
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> strays_{0};
+  std::atomic<uint32_t> own_copy_from_{kNone};
   bool queued_since_kick_ = false;  // token loop
 
   // I/O thread only.

@@ -19,7 +19,9 @@ using Clock = std::chrono::steady_clock;
 constexpr uint32_t kDepth = 4;
 
 struct Bench {
-  explicit Bench(const TestShape& shape, uint64_t seed = 1, uint32_t alignment = 4096)
+  // Each copy has a drive of its own.
+  explicit Bench(const TestShape& shape, uint64_t seed = 1, uint32_t alignment = 4096,
+                 uint32_t n_copies = 1)
       : model(make_test_model(shape, seed)),
         table(model.table()),
         hulls(table, std::vector<uint32_t>(model.files.size(), alignment)),
@@ -27,8 +29,11 @@ struct Bench {
     drive.faults.alignment_bytes = alignment;
     std::vector<IoFile> files;
     for (size_t i = 0; i < model.files.size(); ++i) {
-      drive.files.emplace_back(100 + static_cast<int>(i), &model.files[i]);
-      files.push_back({{100 + static_cast<int>(i)}, "model.gguf"});
+      files.push_back({{}, "model.gguf"});
+      for (uint32_t copy = 0; copy < n_copies; ++copy) {
+        files.back().fds.push_back(static_cast<int>(100 * (copy + 1) + i));
+        drive.files.emplace_back(files.back().fds.back(), &model.files[i]);
+      }
     }
     for (uint32_t i = 0; i < table.size(); ++i) {
       buffer_at.push_back(buffer_bytes);
@@ -36,12 +41,33 @@ struct Bench {
     }
     buffer = static_cast<std::byte*>(std::aligned_alloc(4096, buffer_bytes));
     io = std::make_unique<IoThread>(hulls, std::move(files),
-                                    std::make_unique<FakeIo>(drive, kDepth), kDepth, table.size(),
-                                    IoCounters{read_bytes, reads, retries, copies});
+                                    std::make_unique<FakeIo>(drive, kDepth * n_copies), kDepth,
+                                    table.size(), IoCounters{read_bytes, reads, retries, copies},
+                                    layout(n_copies, model.files.size()));
   }
   ~Bench() {
     io.reset();
     std::free(buffer);
+  }
+
+  static CopyLayout layout(uint32_t n_copies, size_t n_files) {
+    CopyLayout layout{.copies = n_copies,
+                      .drives = {},
+                      .bytes_per_second = std::vector<double>(n_copies, 1e9)};
+    for (uint32_t copy = 0; copy < n_copies; ++copy)
+      for (size_t file = 0; file < n_files; ++file) layout.drives.push_back(copy);
+    return layout;
+  }
+  // Orders every block and waits for all.
+  bool read_all() {
+    for (uint32_t i = 0; i < table.size(); ++i) order(BlockId{i});
+    io->kick();
+    return collect(table.size());
+  }
+  bool all_right() const {
+    for (uint32_t i = 0; i < table.size(); ++i)
+      if (!done(BlockId{i}) || !same_bytes(BlockId{i})) return false;
+    return true;
   }
 
   // One fetch per block, with the block's own number.
@@ -317,6 +343,138 @@ TEST(io_thread_sleeps_when_there_is_nothing_to_do) {
   const uint64_t stalled = bench.drive.reaps;
   std::this_thread::sleep_for(100ms);
   EXPECT(bench.drive.reaps - stalled <= 2);
+}
+
+// --- copies ---
+
+TEST(io_thread_reads_one_block_from_several_drives) {
+  Bench bench({.bands = 30, .experts = 10, .files = 2, .band_bytes_max = 6'000'000}, 7, 4096, 3);
+  ASSERT(bench.read_all());
+  EXPECT(bench.all_right());
+  uint64_t sum = 0;
+  for (uint32_t copy = 0; copy < 3; ++copy) {
+    sum += bench.copies[copy].read_bytes;
+    EXPECT(bench.copies[copy].read_bytes * 6 > bench.read_bytes);  // about a third each
+  }
+  EXPECT_EQ(sum, bench.read_bytes.load());
+  EXPECT(bench.drive.depths.count(3 * kDepth) > 0);
+  for (const auto& read : bench.drive.submitted()) EXPECT(read.bytes <= kStripeBytesMax);
+}
+
+TEST(io_thread_survives_random_faults_of_copies_with_right_bytes) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    Bench bench({.bands = 20, .experts = 8, .band_bytes_max = 3'000'000}, seed, 4096, 2);
+    bench.drive.change([](DriveFaults& f) {
+      f.error_percent = 5, f.short_percent = 30, f.busy_percent = 10, f.double_percent = 10;
+      f.refuse_percent = 10, f.reorder = true;
+    });
+    ASSERT(bench.read_all());
+    EXPECT(bench.all_right());  // eight tries, four of each copy: never all of them fail here
+  }
+}
+
+TEST(io_thread_goes_on_without_a_copy_that_fails) {
+  for (uint32_t bad = 0; bad < 2; ++bad) {
+    Bench bench({.bands = 30}, 5, 4096, 2);
+    bench.drive.change([&](DriveFaults& f) { f.bad_copies = 1u << bad; });
+    const auto begin = Clock::now();
+    ASSERT(bench.read_all());
+    EXPECT(bench.all_right());
+    EXPECT(Clock::now() - begin < 1s);  // no delays: the other copy is asked at once
+    EXPECT(bench.copies[bad].state == CopyState::kFailing);
+    EXPECT_EQ(bench.copies[bad].errno_value.load(), EIO);
+    EXPECT(bench.copies[bad].failures >= kCopyFailuresMax);
+    EXPECT(bench.copies[bad].failures < kCopyFailuresMax + 2 * kDepth);  // those that flew already
+    EXPECT(bench.copies[1 - bad].state == CopyState::kHealthy);
+    EXPECT_EQ(bench.copies[bad].read_bytes.load(), 0u);
+  }
+}
+
+TEST(io_thread_leaves_a_drive_that_is_gone_at_once) {
+  Bench bench({.bands = 1, .head_bands = 0}, 5, 4096, 2);
+  bench.drive.change([](DriveFaults& f) { f.bad_copies = 1, f.bad_result = -ENXIO; });
+  ASSERT(bench.read_all());
+  EXPECT(bench.all_right());
+  EXPECT(bench.copies[0].state == CopyState::kFailing);
+}
+
+TEST(io_thread_never_reads_a_copy_again_that_was_cut) {
+  Bench bench({.bands = 30}, 5, 4096, 2);
+  bench.drive.change([](DriveFaults& f) { f.bad_copies = 2, f.bad_result = 0; });
+  ASSERT(bench.read_all());
+  EXPECT(bench.all_right());
+  EXPECT(bench.copies[1].state == CopyState::kDropped);
+  EXPECT_EQ(bench.copies[1].errno_value.load(), 0);
+  // Also when the other one fails for good, and with it the read.
+  const size_t before = bench.drive.submitted().size();
+  bench.drive.change([](DriveFaults& f) { f.bad_copies = 1, f.bad_result = -EIO; });
+  bench.order(bench.model.bands[0]);
+  bench.io->kick();
+  ASSERT(bench.collect(bench.table.size() + 1));
+  EXPECT(bench.errors[index_of(bench.model.bands[0])].code() == Code::kIo);
+  const auto log = bench.drive.submitted();
+  for (size_t i = before; i < log.size(); ++i) EXPECT_EQ(log[i].copy, 0u);
+}
+
+TEST(io_thread_asks_a_failing_copy_when_no_other_is_left) {
+  Bench bench({.bands = 20}, 5, 4096, 2);
+  bench.drive.change([](DriveFaults& f) { f.bad_copies = 1; });
+  ASSERT(bench.read_all());
+  EXPECT(bench.copies[0].state == CopyState::kFailing);
+  bench.drive.change([](DriveFaults& f) { f.bad_copies = 2; });
+  for (BlockId band : bench.model.bands) bench.order(band);
+  bench.io->kick();
+  ASSERT(bench.collect(bench.table.size() + 20));
+  EXPECT(bench.errors.empty());
+  for (BlockId band : bench.model.bands) EXPECT(bench.same_bytes(band));
+}
+
+TEST(io_thread_fails_a_read_when_every_copy_fails_it) {
+  Bench bench({.trunks = 0, .bands = 3, .row_bands = 0}, 5, 4096, 3);
+  bench.drive.change([](DriveFaults& f) { f.error_always = true; });
+  bench.order(BlockId{0});
+  bench.io->kick();
+  ASSERT(bench.collect(1));
+  const Status status = bench.errors[0];
+  EXPECT(status.code() == Code::kIo);
+  EXPECT(status.message().find("any of 3 copies") != std::string::npos);
+  uint32_t asked[3] = {};
+  for (const auto& read : bench.drive.submitted()) ++asked[read.copy];
+  for (uint32_t copy = 0; copy < 3; ++copy) EXPECT_EQ(asked[copy], kReadRetriesMax + 1);
+
+  bench.drive.change([](DriveFaults& f) { f.error_always = false, f.bad_copies = 7, f.bad_result = 0; });
+  bench.order(BlockId{1});
+  bench.io->kick();
+  ASSERT(bench.collect(2));
+  EXPECT(bench.errors[1].code() == Code::kModelChanged);
+}
+
+TEST(io_thread_throws_away_what_a_dropped_copy_still_gives) {
+  Bench bench({.trunks = 0, .bands = 10, .row_bands = 0, .band_bytes_max = 3'000'000}, 5, 4096, 2);
+  bench.drive.change([](DriveFaults& f) { f.stalled = true; });
+  for (BlockId band : bench.model.bands) bench.order(band);
+  bench.io->kick();
+  while (bench.drive.outstanding() < 2 * kDepth) std::this_thread::sleep_for(1ms);
+  bench.copies[1].state = CopyState::kDropped;
+  std::vector<std::byte> garbage(bench.model.files[0].size(), std::byte{0x66});
+  bench.drive.change([&](DriveFaults& f) {
+    for (auto& [fd, bytes] : bench.drive.files)
+      if (fd >= 200) bytes = &garbage;
+    f.stalled = false;
+  });
+  ASSERT(bench.collect(10));
+  EXPECT(bench.all_right());
+}
+
+TEST(io_thread_reads_some_fetches_from_the_first_copy_alone) {
+  Bench bench({.trunks = 0, .bands = 12, .row_bands = 0, .band_bytes_max = 3'000'000}, 5, 4096, 2);
+  bench.io->read_own_copy(6);
+  bench.drive.change([](DriveFaults& f) { f.errors_next = 2; });
+  for (uint32_t i = 6; i < 12; ++i) bench.order(BlockId{i});
+  bench.io->kick();
+  ASSERT(bench.collect(6));
+  for (uint32_t i = 6; i < 12; ++i) EXPECT(bench.done(BlockId{i}) && bench.same_bytes(BlockId{i}));
+  for (const auto& read : bench.drive.submitted()) EXPECT_EQ(read.copy, 0u);
 }
 
 }  // namespace

@@ -37,6 +37,8 @@ struct DriveFaults {
   bool stalled = false;            // nothing comes back
   uint64_t stall_offset = ~0ull;   // reads at this offset do not come back
   uint32_t alignment_bytes = 4096;
+  uint32_t bad_copies = 0;         // as bits: every read of these ends with bad_result
+  int32_t bad_result = -EIO;
 };
 
 class Drive {
@@ -46,6 +48,7 @@ class Drive {
     uint64_t offset_bytes;
     uint32_t bytes;
     const std::byte* into;
+    uint32_t copy;
   };
 
   explicit Drive(uint64_t seed) : random_(seed) {}
@@ -108,7 +111,7 @@ class FakeIo final : public nvme_io::IoBackend {
         EXPECT(read.into + read.bytes <= other.into || other.into + other.bytes <= read.into);
       std::memset(read.into, 0xee, read.bytes);
       drive_.pending.push_back(read);
-      drive_.log.push_back({read.fd, read.offset_bytes, read.bytes, read.into});
+      drive_.log.push_back({read.fd, read.offset_bytes, read.bytes, read.into, read.copy});
       ++taken;
     }
     drive_.depths.insert(static_cast<uint32_t>(drive_.pending.size()));
@@ -160,6 +163,7 @@ class FakeIo final : public nvme_io::IoBackend {
 
   int32_t serve(const nvme_io::Read& read) {
     DriveFaults& faults = drive_.faults;
+    if ((faults.bad_copies >> read.copy & 1) != 0) return faults.bad_result;
     if (faults.error_always || drive_.chance(faults.error_percent)) return -EIO;
     if (faults.errors_next > 0) {
       --faults.errors_next;
