@@ -17,6 +17,10 @@ std::vector<std::byte> valid(const TinyModel& model, bool resident = true) {
   return LoadWriter(model, {.resident = resident}, "/models/tiny.gguf").write();
 }
 
+std::vector<std::byte> with_mirrors(const TinyModel& model) {
+  return LoadWriter(model, {}, "/models/tiny.gguf").mirrors({"/b/tiny.gguf", "/c/tiny.gguf"}, false).write();
+}
+
 // Records of a message under construction.
 class Message {
  public:
@@ -24,7 +28,8 @@ class Message {
   LoadHeader& header() { return at<LoadHeader>(0); }
   model::ModelSpec& spec() { return at<model::ModelSpec>(header().specs_offset); }
   LoadBudget& budget() { return at<LoadBudget>(header().budget_offset); }
-  LoadFile& file() { return at<LoadFile>(header().files_offset); }
+  LoadFile& file(uint32_t i = 0) { return at<LoadFile>(header().files_offset + i * sizeof(LoadFile)); }
+  LoadDrive& drive(uint32_t i) { return at<LoadDrive>(header().drives_offset + i * sizeof(LoadDrive)); }
   TensorEntry& tensor(uint32_t i) { return at<TensorEntry>(header().tensors_offset + i * sizeof(TensorEntry)); }
   Block& block(uint32_t i) { return at<Block>(header().blocks_offset + i * sizeof(Block)); }
   Extent& extent(uint32_t i) { return at<Extent>(header().extents_offset + i * sizeof(Extent)); }
@@ -61,7 +66,7 @@ TEST(load_accepts_dense_mixture_and_fused) {
 }
 
 TEST(load_refuses_every_prefix) {
-  const std::vector<std::byte> bytes = valid(tiny_mixture());
+  const std::vector<std::byte> bytes = with_mirrors(tiny_mixture());
   for (size_t size = 0; size < bytes.size(); ++size) {
     const std::vector<std::byte> prefix(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
     const auto decoded = decode_load(prefix);
@@ -72,8 +77,7 @@ TEST(load_refuses_every_prefix) {
 
 TEST(load_survives_every_flipped_byte) {
   uint32_t refused = 0;
-  for (const TinyModel& model : {tiny_dense(), tiny_mixture()}) {
-    std::vector<std::byte> bytes = valid(model, false);
+  for (std::vector<std::byte> bytes : {valid(tiny_dense(), false), valid(tiny_mixture(), false), with_mirrors(tiny_dense())}) {
     for (size_t i = 0; i < bytes.size(); ++i) {
       for (const unsigned mask : {0x01u, 0x10u, 0x80u, 0xffu}) {
         bytes[i] ^= static_cast<std::byte>(mask);
@@ -89,10 +93,10 @@ TEST(load_survives_every_flipped_byte) {
 
 TEST(load_survives_random_words) {
   std::mt19937_64 random(7);
-  const std::vector<std::byte> original = valid(tiny_mixture());
+  const std::vector<std::byte> originals[] = {valid(tiny_mixture()), with_mirrors(tiny_mixture())};
   constexpr uint32_t kBorders[] = {0, 1, 2, 31, 32, 255, 256, 0x7fffffff, 0x80000000, 0xffffffff};
   for (int round = 0; round < 20'000; ++round) {
-    std::vector<std::byte> bytes = original;
+    std::vector<std::byte> bytes = originals[round % 2];
     for (int change = 0; change < 3; ++change) {
       const uint32_t word = random() % 2 ? kBorders[random() % std::size(kBorders)] : static_cast<uint32_t>(random());
       const size_t place = random() % 2 ? random() % sizeof(LoadHeader) : random() % bytes.size();
@@ -109,8 +113,7 @@ struct Refusal {
   Code code = Code::kBadLoad;
 };
 
-void expect_refusals(const TinyModel& model, const std::vector<Refusal>& refusals) {
-  const std::vector<std::byte> bytes = valid(model, false);
+void expect_refusals(const std::vector<std::byte>& bytes, const std::vector<Refusal>& refusals) {
   for (const Refusal& refusal : refusals) {
     Message message(bytes);
     refusal.change(message);
@@ -122,6 +125,42 @@ void expect_refusals(const TinyModel& model, const std::vector<Refusal>& refusal
       testing::fail(__FILE__, __LINE__,
                     std::string(refusal.name) + ": " + (decoded.ok() ? "accepted" : decoded.status().message()));
   }
+}
+
+void expect_refusals(const TinyModel& model, const std::vector<Refusal>& refusals) {
+  expect_refusals(valid(model, false), refusals);
+}
+
+TEST(load_accepts_mirrors) {
+  const auto decoded = decode_load(with_mirrors(tiny_dense()));
+  EXPECT_OK(decoded.status());
+  ASSERT(decoded.ok());
+  EXPECT_EQ(decoded.value().n_files(), 1u);
+  ASSERT(decoded.value().files.size() == 3);
+  EXPECT_EQ(decoded.value().files[2].path, std::string("/c/tiny.gguf"));
+  EXPECT(decoded.value().files[0].verified && !decoded.value().files[2].verified);
+  EXPECT((decoded.value().copies.drives == std::vector<uint32_t>{0, 1, 2}));
+  EXPECT_EQ(decoded.value().copies.drive_count(), 3u);
+}
+
+TEST(load_refuses_wrong_mirrors) {
+  expect_refusals(with_mirrors(tiny_dense()), {
+      {"no copy", [](Message& m) { m.header().n_copies = 0; }, "0 copies"},
+      {"nine copies", [](Message& m) { m.header().n_copies = 9; }, "9 copies"},
+      {"no drive", [](Message& m) { m.header().n_drives = 0; }, "0 drives"},
+      {"nine drives", [](Message& m) { m.header().n_drives = 9; }, "9 drives"},
+      {"many files", [](Message& m) { m.header().n_files = 1024; m.header().n_copies = 8; }, "passes the end"},
+      {"drives outside", [](Message& m) { m.header().drives_offset = ~0ull - 8; }, "passes the end"},
+      {"unknown drive", [](Message& m) { m.file(1).drive = 3; }, "drive 3 of 3"},
+      {"other size", [](Message& m) { ++m.file(2).size_bytes; }, "its first copy has"},
+      {"unverified original", [](Message& m) { m.file(0).verified = 0; }, "verified"},
+      {"odd mark", [](Message& m) { m.file(1).verified = 2; }, "verified"},
+      {"negative speed", [](Message& m) { m.drive(1).bytes_per_second = -1; }, "drive 1"},
+      {"speed NaN", [](Message& m) { m.drive(2).bytes_per_second = std::nan(""); }, "drive 2"},
+      {"endless speed", [](Message& m) { m.drive(0).bytes_per_second = INFINITY; }, "drive 0"},
+      {"mirror without a path", [](Message& m) { m.file(2).path_bytes = 0; }, "path of file 2"},
+      {"extent in a mirror", [](Message& m) { m.extent(0).file = 1; }, "file 1"},
+  });
 }
 
 TEST(load_refuses_broken_headers) {

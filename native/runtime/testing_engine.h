@@ -57,11 +57,17 @@ struct Outcome {
 
 class TestEngine {
  public:
-  TestEngine(const TinyModel& model, const LoadParameters& parameters, EngineOptions options = {})
+  // mirrors: copies of the file, each on a drive of its own; verified: taken as compared already.
+  TestEngine(const TinyModel& model, const LoadParameters& parameters, EngineOptions options = {},
+             uint32_t mirrors = 0, bool verified = false)
       : file_(model.file) {
     options.threads = parameters.threads;
+    std::vector<std::string> paths;
+    for (uint32_t i = 0; i < mirrors; ++i)
+      paths.push_back(mirrors_.emplace_back(std::make_unique<TemporaryModelFile>(model.file))->path());
     Result<std::unique_ptr<Engine>> created = Engine::create(
-        LoadWriter(model, parameters, file_.path()).write(), options, wakes_.callback());
+        LoadWriter(model, parameters, file_.path()).mirrors(paths, verified).write(), options,
+        wakes_.callback());
     if (!created.ok()) {
       testing::fail(__FILE__, __LINE__, "create: " + created.status().message());
       return;
@@ -80,10 +86,17 @@ class TestEngine {
     return wakes_.wait([&] { return engine_->closed(); });
   }
   const std::string& path() const { return file_.path(); }
+  const std::string& mirror(uint32_t i) const { return mirrors_[i]->path(); }
+  double copy(uint32_t copy, CopyIndex index) const {
+    std::vector<double> rows(engine_->copy_count() * kCopyIndexCount);
+    engine_->copies(rows);
+    return rows[copy * kCopyIndexCount + static_cast<uint32_t>(index)];
+  }
   Wakes& wakes() { return wakes_; }
 
  private:
   TemporaryModelFile file_;
+  std::vector<std::unique_ptr<TemporaryModelFile>> mirrors_;
   Wakes wakes_;
   std::unique_ptr<Engine> engine_;
 };
