@@ -73,12 +73,13 @@ export function planDescribed(description: ModelDescription, options: LoadOption
   if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
   if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
   if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
+  if (memory.mode === 'mmap') warnings.push('mode mmap is a baseline: weights are in the page cache, outside of the budget, and a file that is cut or a drive that fails ends the process')
   return {
     ...memory,
     budgetBytes: memory.regions.budgetBytes,
     contextLength,
     modelBytes: gguf.tensorBytes,
-    residentBytes: Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
+    residentBytes: memory.mode === 'bare' ? gguf.tensorBytes : Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
     processBytes: processStats().residentBytes,
     budgetSource,
     warnings,
