@@ -3,40 +3,42 @@
  *
  * @see proc(5): /proc/self/io, /proc/self/status
  */
-import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { namedNumber, readText, type SystemFiles, systemFiles } from './system-files.js'
 
+/** Undefined where the system does not say. */
 export interface ProcessStats {
-  /** Fetched from storage by this process since it began; undefined where the system does not say. */
+  /** Fetched from storage by this process since it began. */
   readonly readBytes: number | undefined
   /** Sent to storage. */
   readonly writtenBytes: number | undefined
+  /** Of those, never written after all: the file was truncated or deleted before. */
+  readonly cancelledWriteBytes: number | undefined
   readonly residentBytes: number
   readonly peakResidentBytes: number
+  /** Heap, stacks, the arena. */
+  readonly residentAnonBytes: number | undefined
+  /** Program code and mapped files. */
+  readonly residentFileBytes: number | undefined
+  readonly swapBytes: number | undefined
   readonly majorFaults: number
+  readonly minorFaults: number
 }
 
-export function processStats(): ProcessStats {
-  const io = text('/proc/self/io')
-  const status = text('/proc/self/status')
+export function processStats({ proc }: Pick<SystemFiles, 'proc'> = systemFiles): ProcessStats {
+  const io = readText(join(proc, 'self/io')) ?? ''
+  const status = readText(join(proc, 'self/status')) ?? ''
   const usage = process.resourceUsage()
   return {
-    readBytes: number(io, /^read_bytes: (\d+)$/m),
-    writtenBytes: number(io, /^write_bytes: (\d+)$/m),
-    residentBytes: (number(status, /^VmRSS:\s+(\d+) kB$/m) ?? process.memoryUsage.rss() / 1024) * 1024,
-    peakResidentBytes: (number(status, /^VmHWM:\s+(\d+) kB$/m) ?? usage.maxRSS) * 1024,
+    readBytes: namedNumber(io, 'read_bytes'),
+    writtenBytes: namedNumber(io, 'write_bytes'),
+    cancelledWriteBytes: namedNumber(io, 'cancelled_write_bytes'),
+    residentBytes: namedNumber(status, 'VmRSS') ?? process.memoryUsage.rss(),
+    peakResidentBytes: namedNumber(status, 'VmHWM') ?? usage.maxRSS * 1024,
+    residentAnonBytes: namedNumber(status, 'RssAnon'),
+    residentFileBytes: namedNumber(status, 'RssFile'),
+    swapBytes: namedNumber(status, 'VmSwap'),
     majorFaults: usage.majorPageFault,
+    minorFaults: usage.minorPageFault,
   }
-}
-
-function text(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return '' // not Linux, or a container that hides it
-  }
-}
-
-function number(source: string, pattern: RegExp): number | undefined {
-  const found = pattern.exec(source)
-  return found === null ? undefined : Number(found[1])
 }
