@@ -26,9 +26,11 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
 export function modeLine(model: Model): string {
   const { plan, facts } = model
   const io = `${facts.ioBackend} ${facts.direct ? 'direct' : `buffered (${facts.directReason})`}`
-  const weights = plan.mode === 'resident'
-    ? `all ${bytes(plan.modelBytes)} of weights in memory`
-    : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
+  const weights = plan.mode === 'mmap'
+    ? `${bytes(plan.modelBytes)} of weights left to the page cache`
+    : plan.residentBytes === plan.modelBytes
+      ? `all ${bytes(plan.modelBytes)} of weights in memory`
+      : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
   return [
     `mode: ${plan.mode}`,
     io,

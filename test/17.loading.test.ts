@@ -95,6 +95,7 @@ describe('options', () => {
     [{ contextLength: 0 }, /contextLength/], [{ contextLength: '512' }, /contextLength/], [{ contextLength: 1.5 }, /contextLength/],
     [{ threads: Infinity }, /threads/], [{ threads: -2 }, /threads/], [{ sequencesMax: 1000 }, /sequencesMax/], [{ batchSize: 0 }, /batchSize/],
     [{ mode: 'fast' }, /mode/], [{ io: { backend: 'mmap' } }, /io\.backend/], [{ io: { depth: 65 } }, /io\.depth/], [{ eviction: 'lru' }, /eviction/],
+    [{ mirrors: 'a.gguf' }, /mirrors/], [{ mirrors: [''] }, /mirrors/], [{ mirrors: [small], mode: 'mmap' }, /mode mmap/], [{ mirror: [small] }, /did you mean "mirrors"/],
     [{ loadSignal: {} }, /loadSignal/], [{ onLoadProgress: 5 }, /onLoadProgress.*function/], [{ faults: 7 }, /faults/], [null, /load options/], ['64MiB', /load options/],
   ]
   test.each(refused)('load: %j', async (options, message) => {

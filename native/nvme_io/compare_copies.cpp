@@ -221,7 +221,7 @@ class Comparison {
         static_cast<uint32_t>(align_down(member.done_bytes, kDirectAlignmentBytes));
     if (bytes > 0 && member.tries < kTriesMax) return {};
     return error(Code::kModelChanged, file, slot.offset_bytes + member.done_bytes, 0,
-                 " ends at byte " + std::to_string(slot.offset_bytes + member.done_bytes) +
+                 " has nothing at byte " + std::to_string(slot.offset_bytes + member.done_bytes) +
                      " of " + std::to_string(request_.files[file].size_bytes()) +
                      ": it was cut while it was read. Load it again.");
   }

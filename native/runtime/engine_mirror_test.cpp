@@ -1,8 +1,10 @@
 // What could break: a mirror changes a token, because its bytes differ, because it fails in mid-run, or because it was
-// overwritten while the cache kept what had been read from it. How we notice: one engine without mirrors is the reference;
-// the same tokens must come whatever becomes of the copies, and a warning's facts with them.
+// overwritten while a sweep or the cache took what had been read from it. How we notice: one engine without mirrors is the
+// reference; the same tokens and logits must come whatever becomes of the copies, and a warning's facts with them.
 #include <fcntl.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "native/runtime/testing_engine.h"
 
@@ -89,26 +91,43 @@ TEST(mirrors_are_compared_before_anything_is_placed) {
   EXPECT_EQ(believed->counters()[static_cast<size_t>(CounterIndex::kCompareBytesTotal)], 0.0);
 }
 
-TEST(a_mirror_that_is_changed_between_requests_is_dropped_with_all_that_was_read) {
+TEST(a_mirror_that_is_changed_in_mid_run_is_dropped_with_all_that_was_read) {
   for (const TinyModel& model : {tiny_dense(), tiny_mixture()}) {
     const Outcome expected = reference(model);
-    TestEngine engine(model, kStreamed, {}, 1);
-    EXPECT_OK(engine.open());
-    TestSequence sequence(*engine);
-    for (int round = 0; round < 3; ++round) {
-      // The first time in mid-request: what the cache takes from then on may be garbage, and must not outlive it.
-      EXPECT_OK(sequence->truncate(0));
-      EXPECT_OK(sequence->start(request(kPrompt, kTokens)));
-      if (round == 0) {
-        EXPECT(sequence.reaches(Phase::kDecode) || sequence->state().phase == Phase::kDone);
-        write_over(engine.mirror(0), model.file.size());
+    for (uint32_t trial = 0; trial < 8; ++trial) {
+      LoadParameters parameters = kStreamed;
+      parameters.logits_rows = trial % 2 == 0 ? 1 : 4;
+      // Slow enough that the change comes while the prompt is read, in some trials between two rows of logits.
+      TestEngine engine(model, parameters, {.faults = "delay=1:every=2:forever"}, 2, true);
+      EXPECT_OK(engine.open());
+      TestSequence sequence(*engine);
+      std::thread writer([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(3 * trial));
+        write_over(engine.mirror(trial % 2), model.file.size());
+      });
+      for (int round = 0; round < 3; ++round) {
+        EXPECT_OK(sequence->truncate(0));
+        const Outcome outcome = sequence.run(request(kPrompt, kTokens, LogitsWanted::kAll));
+        EXPECT(same(outcome.tokens, expected.tokens) && same(outcome.logits, expected.logits));
+        if (round == 0) writer.join();
       }
-      const Outcome outcome = sequence.finish();
-      if (round > 0) EXPECT(same(outcome.tokens, expected.tokens));
-      if (round > 0) EXPECT(state_of(engine, 1) == CopyState::kDropped);
+      EXPECT(state_of(engine, 1 + trial % 2) == CopyState::kDropped);
+      EXPECT(state_of(engine, 2 - trial % 2) == CopyState::kHealthy);
+      EXPECT(state_of(engine, 0) == CopyState::kHealthy);
     }
-    EXPECT(state_of(engine, 0) == CopyState::kHealthy);
   }
+}
+
+TEST(a_mirror_that_nobody_reads_may_change) {
+  const TinyModel model = tiny_dense();
+  const Outcome expected = reference(model);
+  LoadParameters parameters = kStreamed;
+  parameters.resident = true;
+  TestEngine engine(model, parameters, {}, 1);
+  EXPECT_OK(engine.open());
+  write_over(engine.mirror(0), model.file.size());
+  TestSequence sequence(*engine);
+  EXPECT(same(sequence.run(request(kPrompt, kTokens)).tokens, expected.tokens));
 }
 
 TEST(a_mirror_that_is_cut_or_gone_in_mid_run_changes_no_token) {
@@ -122,6 +141,7 @@ TEST(a_mirror_that_is_cut_or_gone_in_mid_run_changes_no_token) {
     if (gone) {
       EXPECT_EQ(::unlink(engine.mirror(1).c_str()), 0);
     } else {
+      write_over(engine.mirror(1), 8192);
       EXPECT_EQ(::truncate(engine.mirror(1).c_str(), 4096), 0);
     }
     EXPECT(same(sequence.finish().tokens, expected.tokens));
@@ -129,6 +149,17 @@ TEST(a_mirror_that_is_cut_or_gone_in_mid_run_changes_no_token) {
     EXPECT(same(sequence.run(request(kPrompt, kTokens)).tokens, expected.tokens));
     EXPECT((state_of(engine, 2) == CopyState::kDropped) != gone);
   }
+}
+
+TEST(the_model_itself_that_is_changed_in_mid_request_ends_it) {
+  const TinyModel model = tiny_dense();
+  TestEngine engine(model, kStreamed, {.faults = "delay=2:every=2:forever"}, 1, true);
+  EXPECT_OK(engine.open());
+  TestSequence sequence(*engine);
+  EXPECT_OK(sequence->start(request(kPrompt, kTokens)));
+  std::this_thread::sleep_for(10ms);
+  write_over(engine.path(), model.file.size());
+  EXPECT_EQ(number(sequence.finish().state.error.code()), number(Code::kModelChanged));
 }
 
 TEST(the_model_itself_that_is_changed_is_still_an_error) {

@@ -188,6 +188,10 @@ Result<scheduler::CopyLayout> decode_copies(const LoadRecords& records) {
                       text("drive ", i, " is said to read ", speed, " bytes per second"));
     layout.bytes_per_second.push_back(speed);
   }
+  if (header.n_copies > 1 && records.budget.placement != WeightPlacement::kCache)
+    return bad_load(header.budget_offset + offsetof(LoadBudget, placement),
+                    text("weights without a cache are taken from one copy, not from ",
+                         header.n_copies));
   return layout;
 }
 

@@ -65,7 +65,9 @@ Status read_from_any(const Extent& extent, std::span<const ModelFile> files, uin
   for (uint32_t copy = 0; copy * n_files < files.size(); ++copy) {
     if (copies[copy].state.load(std::memory_order_relaxed) == scheduler::CopyState::kDropped)
       continue;
-    const Status status = read_extent(extent, files[copy * n_files + extent.file], buffer, into);
+    const ModelFile& file = files[copy * n_files + extent.file];
+    Status status = read_extent(extent, file, buffer, into);
+    if (status.ok() && copy > 0) status = file.check_unchanged();
     if (status.ok()) return status;
     if (first.ok()) first = status;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "native/base/hot_path_guard.h"
 #include "native/runtime/read_job.h"
@@ -92,26 +93,57 @@ Status TokenLoop::begin(LoopSide sequence) {
   return {};
 }
 
-// The model's own files must be what they were; a mirror that is not is dropped.
-Status TokenLoop::check_files() {
-  const uint32_t n_files = parts_.message.n_files();
-  scheduler::BlockCache& cache = *parts_.model.cache;
-  for (uint32_t i = 0; i < parts_.model.files.size(); ++i) {
-    const uint32_t copy = i / n_files;
-    const auto& state = cache.counters().copies[copy].state;
-    if (copy > 0 && state.load(std::memory_order_relaxed) == scheduler::CopyState::kDropped)
-      continue;
+// The model's own files must be what they were. Mirrors are looked at when something was read from them.
+Status TokenLoop::check_files() const {
+  for (uint32_t i = 0; i < parts_.message.n_files(); ++i) {
     const Status unchanged = parts_.model.files[i].check_unchanged();
     if (unchanged.ok()) continue;
     // A drive that does not even answer this is no other model: its reads go to the other copies.
     if (unchanged.code() == Code::kIo && parts_.message.copies.copies > 1) continue;
-    if (copy == 0) {
-      Status::Detail detail = *unchanged.detail();
-      detail.file = i;
-      return Status(std::move(detail));
-    }
-    cache.drop_copy(copy);
+    Status::Detail detail = *unchanged.detail();
+    detail.file = i;
+    return Status(std::move(detail));
   }
+  return {};
+}
+
+bool TokenLoop::was_changed(uint32_t copy) const {
+  const uint32_t n_files = parts_.message.n_files();
+  const HotPathPause pause;  // the answer has a sentence
+  for (uint32_t i = 0; i < n_files; ++i)
+    if (parts_.model.files[copy * n_files + i].check_unchanged().code() == Code::kModelChanged)
+      return true;
+  return false;
+}
+
+// Whether a copy is not what it was and something was read from it meanwhile. The bytes are counted before the files are
+// looked at, and a file's time changes before its bytes do: what was counted by then is good when the answer is no.
+bool TokenLoop::finds_changed_copies() {
+  if (parts_.message.copies.copies == 1) return false;
+  bool found = false;
+  for (uint32_t i = 0; i < parts_.message.copies.copies; ++i) {
+    CopyCheck& copy = copies_[i];
+    if (copy.forgotten) continue;
+    const scheduler::CopyCounters& counters = parts_.model.cache->counters().copies[i];
+    const uint64_t read_bytes = counters.read_bytes.load(std::memory_order_relaxed);
+    // The I/O thread drops what was cut. What it gave before that may be wrong as well.
+    if (counters.state.load(std::memory_order_relaxed) == scheduler::CopyState::kDropped)
+      copy.changed = true;
+    else if (read_bytes != copy.good_bytes)
+      copy.changed = was_changed(i);
+    copy.good_bytes = read_bytes;
+    found |= copy.changed;
+  }
+  return found;
+}
+
+// Between sweeps. Error: kModelChanged when it is the model itself, whose bytes may be in places that are not forgotten.
+Status TokenLoop::drop_changed_copies() {
+  const HotPathPause pause;
+  HYPURA_TRY(check_files());
+  for (uint32_t i = 0; i < parts_.message.copies.copies; ++i)
+    if (copies_[i].changed && !std::exchange(copies_[i].forgotten, true))
+      parts_.model.cache->drop_copy(i);
   return {};
 }
 
@@ -121,7 +153,7 @@ Status TokenLoop::advance(LoopSide sequence) {
   {
     const HotPathGuard guard;
     const Step step = make_step(sequence);
-    HYPURA_TRY(sweep(sequence, step));
+    HYPURA_TRY(sound_sweep(sequence, step));
     sequence.advance(step.count, step.of_prompt ? step.count : 0, sweep_ns_);
     if (!step.samples) record_token(0xffffffffu);
     if (step.samples) HYPURA_TRY(sample(sequence));
@@ -170,6 +202,18 @@ TokenLoop::Step TokenLoop::make_step(LoopSide sequence) {
   return step;
 }
 
+// A sweep that read a changed copy is made again without it, whatever it came to: its bytes may have been others. Each
+// time a copy less is left, so this ends.
+Status TokenLoop::sound_sweep(LoopSide sequence, const Step& step) {
+  rows_given_ = 0;
+  for (;;) {
+    Status status = sweep(sequence, step);
+    if (!finds_changed_copies()) return status;
+    HYPURA_TRY(drop_changed_copies());
+    parts_.model.kv->truncate(sequence.slot(), sequence.length());
+  }
+}
+
 Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
   const uint64_t begin = now_ns();
   const uint64_t stall_before =
@@ -203,9 +247,15 @@ Status TokenLoop::on_logits(void* context, uint32_t first_row, uint32_t n_rows,
                             const float* logits) {
   TokenLoop& loop = *static_cast<TokenLoop*>(context);
   const uint64_t n_vocab = loop.parts_.message.spec.n_vocab;
+  if (loop.finds_changed_copies()) {
+    const HotPathPause pause;
+    return Status::error(Code::kModelChanged, "a copy of the model was changed during a sweep");
+  }
   if (loop.sequence_->request().logits == LogitsWanted::kAll) {
-    for (uint32_t i = 0; i < n_rows; ++i)
-      HYPURA_TRY(loop.sequence_->push_logits(logits + i * n_vocab));
+    // Rows that were given before this sweep was made again are good: nothing had changed then.
+    for (; loop.rows_given_ < first_row + n_rows; ++loop.rows_given_)
+      HYPURA_TRY(
+          loop.sequence_->push_logits(logits + (loop.rows_given_ - first_row) * n_vocab));
     loop.sequence_->wake();
   }
   if (loop.step_.samples && first_row + n_rows == loop.step_.rows) {

@@ -60,13 +60,24 @@ class TokenLoop final : private model::SweepObserver {
     bool next_with_head = true;
   };
 
+  // What is known of a copy of the model, where there are several.
+  struct CopyCheck {
+    uint64_t good_bytes = 0;  // read from it while it was known to be unchanged
+    bool changed = false;
+    bool forgotten = false;  // dropped, with what was read from it
+  };
+
   std::shared_ptr<Sequence> next();
   std::shared_ptr<Sequence> runnable();
   void serve(LoopSide sequence);
   Status begin(LoopSide sequence);
-  Status check_files();
+  Status check_files() const;
+  bool was_changed(uint32_t copy) const;
+  bool finds_changed_copies();
+  Status drop_changed_copies();
   Status advance(LoopSide sequence);
   Step make_step(LoopSide sequence);
+  Status sound_sweep(LoopSide sequence, const Step& step);
   Status sweep(LoopSide sequence, const Step& step);
   Status sample(LoopSide sequence);
   void fail(LoopSide sequence, Status status);
@@ -89,6 +100,8 @@ class TokenLoop final : private model::SweepObserver {
   LoopSide* sequence_ = nullptr;
   uint64_t sweep_ns_ = 0;
   uint64_t stall_ns_ = 0;
+  uint32_t rows_given_ = 0;  // rows of logits, also by an attempt before this one
+  std::array<CopyCheck, kCopiesMax> copies_;
 };
 
 }  // namespace hypura::runtime

@@ -6,9 +6,9 @@
 import { HypuraError } from '../base/errors.js'
 import { type FileFacts, openFile } from '../gguf/file-source.js'
 import { fellowPaths, missingPart } from '../gguf/split.js'
+import { type Drive, driveOf } from '../machine/drive.js'
 import { nativeLimits } from '../native/layout.gen.js'
 import type { LoadFile } from './codec/load.js'
-import { driveOf } from './drive-of.js'
 import type { ModelDescription } from './model-description.js'
 
 export interface ModelCopies {
@@ -35,7 +35,7 @@ export async function findCopies({ path, gguf }: ModelDescription, mirrors: read
   }
   const drives = new DriveTable()
   const files = copies.flatMap((copy, number) => copy.files.map(({ path, sizeBytes, mtimeNs, inode, device }): LoadFile => ({
-    path, sizeBytes, mtimeNs, inode, device, drive: copies.length === 1 ? 0 : drives.indexOf(device), verified: number === 0,
+    path, sizeBytes, mtimeNs, inode, device, drive: copies.length === 1 ? 0 : drives.indexOf(path, device), verified: number === 0,
   })))
   copies.forEach(({ path }, number) => {
     const own = (copy: number): readonly LoadFile[] => files.slice(copy * gguf.files.length, (copy + 1) * gguf.files.length)
@@ -79,12 +79,19 @@ const isSame = (a: FileFacts, b: FileFacts): boolean => a.inode === b.inode && a
 /** Numbers the drives in the order they are met. More than native counts apart share the last number. */
 class DriveTable {
   readonly names: string[] = []
+  readonly #numbers = new Map<string, number>()
 
-  indexOf(device: bigint): number {
-    const name = driveOf(device)
-    const known = this.names.indexOf(name)
-    if (known >= 0) return known
-    if (this.names.length === nativeLimits.drivesMax) return this.names.length - 1
-    return this.names.push(name) - 1
+  /** What the system does not explain, an overlay or a network, is told apart by its device number: st_dev of the file. */
+  indexOf(path: string, device: bigint): number {
+    const drive = driveOf(path)
+    const key = drive.devices.length > 0 ? drive.name : String(device)
+    const known = this.#numbers.get(key)
+    if (known !== undefined) return known
+    const number = Math.min(this.names.length, nativeLimits.drivesMax - 1)
+    this.#numbers.set(key, number)
+    if (number === this.names.length) this.names.push(shownName(drive))
+    return number
   }
 }
+
+const shownName = ({ name, devices, mountPoint }: Drive): string => (devices.length > 0 || mountPoint === undefined ? name : `${name} at ${mountPoint}`)
