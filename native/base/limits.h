@@ -19,7 +19,7 @@ inline constexpr uint32_t kIoDepthMax = 64;
 inline constexpr uint32_t kCopiesMax = 8;
 inline constexpr uint32_t kDrivesMax = 8;
 // Where copies lie on several drives, a read is at most this long, so that one band is read by all of them; at the
-// default depth a drive is as fast as with the longest reads (docs/decisions/0010-reads-over-several-drives.md).
+// default depth no drive measured was slower than with the longest reads (docs/decisions/0010-reads-over-several-drives.md).
 inline constexpr uint32_t kStripeBytesMax = 1u << 20;
 // Failed reads after which a copy is asked only when no other one is left.
 inline constexpr uint32_t kCopyFailuresMax = 4;

@@ -59,7 +59,9 @@ TEST(mirrors_that_fail_at_any_read_leave_the_tokens_as_they_are) {
   const Outcome expected = reference(model);
   for (const char* copy : {"0", "1"}) {
     for (const char* mode : {"eio", "eof", "short", "enomem"}) {
-      for (uint32_t read = 0; read < 90; read += 11) {
+      // A drive that is out of memory for ever is waited for: few of those.
+      const uint32_t step = std::string(mode) == "enomem" ? 60 : 17;
+      for (uint32_t read = 0; read < 90; read += step) {
         for (const char* repeat : {"once", "forever"}) {
           if (std::string(mode) == "eof" && *copy == '0' && std::string(repeat) == "once") continue;
           const std::string faults = std::string(mode) + (std::string(repeat) == "once" ? ":at=" : ":after=") +
@@ -94,11 +96,11 @@ TEST(mirrors_are_compared_before_anything_is_placed) {
 TEST(a_mirror_that_is_changed_in_mid_run_is_dropped_with_all_that_was_read) {
   for (const TinyModel& model : {tiny_dense(), tiny_mixture()}) {
     const Outcome expected = reference(model);
-    for (uint32_t trial = 0; trial < 8; ++trial) {
+    for (uint32_t trial = 0; trial < 4; ++trial) {
       LoadParameters parameters = kStreamed;
       parameters.logits_rows = trial % 2 == 0 ? 1 : 4;
       // Slow enough that the change comes while the prompt is read, in some trials between two rows of logits.
-      TestEngine engine(model, parameters, {.faults = "delay=1:every=2:forever"}, 2, true);
+      TestEngine engine(model, parameters, {.faults = "delay=1:every=4:forever"}, 2, true);
       EXPECT_OK(engine.open());
       TestSequence sequence(*engine);
       std::thread writer([&] {
@@ -118,7 +120,7 @@ TEST(a_mirror_that_is_changed_in_mid_run_is_dropped_with_all_that_was_read) {
   }
 }
 
-TEST(a_mirror_that_nobody_reads_may_change) {
+TEST(a_mirror_that_is_changed_before_the_first_request_changes_no_token) {
   const TinyModel model = tiny_dense();
   const Outcome expected = reference(model);
   LoadParameters parameters = kStreamed;
