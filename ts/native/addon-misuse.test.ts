@@ -153,7 +153,7 @@ test('measureReads refuses wrong values, can be cancelled at any time, and settl
 
   // What only the file can tell comes through the promise.
   await expect(measure(modelPath, Float64Array.of(1), measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument', offset: 1 })
-  await expect(measure(modelPath, Float64Array.of(2 ** 52), measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
+  await expect(measure(modelPath, Float64Array.of(2 ** 52), measureOptions).done).rejects.toMatchObject({ nativeCode: 'model-changed' })
   await expect(measure('/nowhere/at/all', offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'io', errno: 2 })
   await expect(measure(folder, offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
   await expect(measure(`${modelPath}\0`, offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
