@@ -9,6 +9,7 @@ import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
+import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
 import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
@@ -28,6 +29,8 @@ export interface ModelPlan extends MemoryPlan {
   /** Where the budget comes from: "--memory", or the limit that "auto" is under. */
   readonly budgetSource: string
   readonly warnings: readonly string[]
+  /** What each sweep reads for certain, to the byte. */
+  readonly reads: SweepReads
   /** Bytes per token and the speed the drive allows. */
   expectation(drive?: DriveCost): Expectation
   /** What other budgets would buy, from the floor to everything in memory. */
@@ -82,6 +85,7 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     processBytes: processStats().residentBytes,
     budgetSource,
     warnings,
+    reads: sweepReads(manifest, memory),
     expectation: (drive = assumedDrive) => expectationOf(manifest, memory, drive),
     steps: (drive = assumedDrive) => memorySteps(request, memory, drive),
   }

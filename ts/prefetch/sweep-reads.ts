@@ -1,0 +1,37 @@
+/**
+ * What one sweep must read under a memory plan, to the byte: what a measured speed is held against.
+ *
+ * Only certain reads are counted: bands that are not pinned. Experts depend on the router, rows of the embedding on the
+ * tokens; both are measured, not planned.
+ */
+import type { BlockManifest } from '../manifest/block-manifest.js'
+import type { MemoryPlan } from './memory-budget.js'
+import { expertsPerToken } from './sizing.js'
+
+export interface SweepReads {
+  /** Hulls of the bands that are not pinned. */
+  readonly streamedBytes: number
+  /** The part of them that belongs to the output head: sweeps without logits (all chunks of a prompt but the last) leave it out. */
+  readonly streamedHeadBytes: number
+  readonly streamedBands: number
+  /** Mean size of one read on the way that carries most bytes: bands where some are streamed, else parts of experts; 0 without either. */
+  readonly meanReadBytes: number
+  /** Experts that the router chooses for one token, over all layers; 0 for dense models. */
+  readonly expertsPerToken: number
+}
+
+export function sweepReads(manifest: BlockManifest, { regions }: Pick<MemoryPlan, 'regions'>): SweepReads {
+  const { blocks, pinOrder, firstHeadBand, experts } = manifest
+  let streamedBytes = 0
+  let streamedHeadBytes = 0
+  for (const band of pinOrder.subarray(regions.pinCount)) {
+    const bytes = blocks.hullBytes[band]!
+    streamedBytes += bytes
+    if (band >= firstHeadBand) streamedHeadBytes += bytes
+  }
+  const streamedBands = pinOrder.length - regions.pinCount
+  const isAllInPool = regions.poolSlots >= experts.count
+  const extents = experts.count === 0 ? 0 : blocks.extentCount[experts.first]!
+  const meanReadBytes = streamedBands > 0 ? streamedBytes / streamedBands : isAllInPool ? 0 : manifest.expertBytes / experts.count / extents
+  return { streamedBytes, streamedHeadBytes, streamedBands, meanReadBytes, expertsPerToken: expertsPerToken(manifest.spec) }
+}
