@@ -4,6 +4,8 @@
  * Joins what the header says (manifest), what the native side needs (measure) and what the machine allows (limits) and hands
  * them to the pure planner in ts/prefetch.
  */
+import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
+import { processStats } from '../machine/process-stats.js'
 import { loadBinding } from '../native/load-binding.js'
 import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
@@ -11,11 +13,9 @@ import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } fro
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
-import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { callNative } from './native-errors.js'
 import { checkLoadOptions, type LoadOptions } from './options.js'
-import { processStats } from './process-stats.js'
 
 export interface ModelPlan extends MemoryPlan {
   readonly budgetBytes: number
