@@ -45,7 +45,7 @@ export function decodeBytes({ streamedBytes, expertsPerToken }: SweepReads, swee
   return expertsPerToken === 0 ? streamedBytes * sweeps : missedBytes
 }
 
-/** The same for a prompt in chunks; only the last chunk needs the output head. */
-export function promptBytes({ streamedBytes, streamedHeadBytes, expertsPerToken }: SweepReads, chunks: number, missedBytes: number): number {
-  return expertsPerToken === 0 ? streamedBytes * chunks - streamedHeadBytes * (chunks - 1) : missedBytes
+/** The same for `prompts` prompts in chunks; only the last chunk of each needs the output head. */
+export function promptBytes({ streamedBytes, streamedHeadBytes, expertsPerToken }: SweepReads, prompts: number, chunksPerPrompt: number, missedBytes: number): number {
+  return expertsPerToken === 0 ? prompts * (streamedBytes * chunksPerPrompt - streamedHeadBytes * (chunksPerPrompt - 1)) : missedBytes
 }
