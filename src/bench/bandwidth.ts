@@ -1,8 +1,12 @@
 /** B: what the drive gives for reads like the engine's, measured in the same run, several times. */
 import { median } from './statistics.js'
 
-/** One measurement of B in bytes per second. Rejects where the file's drive cannot be measured. */
-export type Probe = () => Promise<number>
+export interface Probe {
+  /** How it reads, as the record says it. */
+  readonly method: Readonly<Record<string, unknown>>
+  /** One measurement of B in bytes per second. Rejects where the file's drive cannot be measured. */
+  measure(): Promise<number>
+}
 
 export interface Bandwidth {
   /** In order: before, between and after the repetitions. */
@@ -11,6 +15,7 @@ export interface Bandwidth {
   readonly bytesPerSecond: number | undefined
   /** Why there is none, or none any more. */
   readonly reason: string | undefined
+  readonly method: Probe['method']
 }
 
 export class BandwidthSamples {
@@ -26,7 +31,7 @@ export class BandwidthSamples {
   async take(signal: AbortSignal): Promise<void> {
     if (this.#reason !== undefined) return
     try {
-      this.#samples.push(await this.#probe())
+      this.#samples.push(await this.#probe.measure())
     } catch (error) {
       signal.throwIfAborted()
       this.#reason = (error as Error).message
@@ -35,6 +40,6 @@ export class BandwidthSamples {
 
   get result(): Bandwidth {
     const isKnown = this.#reason === undefined && this.#samples.length > 0
-    return { samples: this.#samples, bytesPerSecond: isKnown ? median(this.#samples) : undefined, reason: this.#reason }
+    return { samples: this.#samples, bytesPerSecond: isKnown ? median(this.#samples) : undefined, reason: this.#reason, method: this.#probe.method }
   }
 }

@@ -3,6 +3,7 @@ import type { SweepReads } from '../../ts/engine/index.js'
 import { type Bound, boundOf, decodeBytes, isFasterThanBound, promptBytes } from './bound.js'
 import { type Counted, summed } from './counters.js'
 import type { Repetition } from './repetition.js'
+import type { BenchRun } from './run-bench.js'
 import { deviation, mean, type Spread, speedSpread } from './statistics.js'
 import type { Test } from './tests.js'
 
@@ -49,6 +50,19 @@ export interface FiguresInput {
   readonly bandwidthReason: string | undefined
   /** The page cache decides what is read: no bound can be told. */
   readonly isMapped: boolean
+}
+
+/** Every test that was finished at least once. */
+export function measuredTests({ protocol, session, repetitions, bandwidth }: BenchRun): TestFigures[] {
+  const { plan } = session
+  const input: FiguresInput = {
+    reads: plan.reads, batchPositions: plan.regions.batchPositions,
+    bytesPerSecond: bandwidth.bytesPerSecond, bandwidthReason: bandwidth.reason, isMapped: (plan.mode as string) === 'mmap',
+  }
+  return protocol.tests.flatMap((test) => {
+    const own = repetitions.filter((repetition) => repetition.test === test)
+    return own.length === 0 ? [] : [figuresOf(test, own, input)]
+  })
 }
 
 export function figuresOf(test: Test, repetitions: readonly Repetition[], input: FiguresInput): TestFigures {

@@ -40,6 +40,8 @@ export interface Reporter {
   onLoaded(model: Model): void
   /** After the first round: how long one takes. */
   onRound(ms: number): void
+  /** Takes what moves away. */
+  end(): void
 }
 
 export interface BenchRun {

@@ -21,7 +21,7 @@ export interface Warmup {
   readonly counted: Counted
 }
 
-/** Highest so far, since the process or the group began. */
+/** Highest so far, since the process or the group began. Of the root group, which is the whole machine, nothing is said. */
 export interface Peaks {
   readonly processBytes: number
   readonly groupBytes: number | null
@@ -88,5 +88,5 @@ async function warmUp({ model, sequence, prompts, signal, drive }: Bench, { warm
 
 export function peaks(): Peaks {
   const group = cgroupMemory()
-  return { processBytes: processStats().peakResidentBytes, groupBytes: 'usageBytes' in group ? group.peakBytes ?? null : null }
+  return { processBytes: processStats().peakResidentBytes, groupBytes: 'usageBytes' in group && group.path !== '/' ? group.peakBytes ?? null : null }
 }

@@ -25,8 +25,7 @@ export const leadOf = ({ depth }: Pick<Protocol, 'depth'>, { kind }: Pick<Test, 
 /** As llama-bench writes it: "tg128 @ d4096". */
 export const testName = ({ kind, tokens }: Test, depth: number): string => `${kind}${tokens}${depth > 0 ? ` @ d${depth}` : ''}`
 
-/** Positions that the longest test needs. */
+/** Positions that the longest test needs. The token sampled last is never evaluated and needs none. */
 export function contextOf(protocol: Protocol): number {
-  const warmup = leadTokens + 1 + protocol.warmupTokens
-  return Math.max(warmup, ...protocol.tests.map((test) => leadOf(protocol, test) + test.tokens + (test.kind === 'tg' ? 0 : 1)))
+  return Math.max(leadTokens + protocol.warmupTokens, ...protocol.tests.map((test) => leadOf(protocol, test) + test.tokens))
 }

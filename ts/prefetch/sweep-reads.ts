@@ -1,5 +1,6 @@
 /**
- * What one sweep must read under a memory plan, to the byte: what a measured speed is held against.
+ * What one sweep must read under a memory plan, to the byte: what a measured speed is held against. Weights alone: that reads
+ * are widened to the drive's alignment is the engine's business, and no excuse.
  *
  * Only certain reads are counted: bands that are not pinned. Experts depend on the router, rows of the embedding on the
  * tokens; both are measured, not planned.
@@ -9,7 +10,7 @@ import type { MemoryPlan } from './memory-budget.js'
 import { expertsPerToken } from './sizing.js'
 
 export interface SweepReads {
-  /** Hulls of the bands that are not pinned. */
+  /** Of the bands that are not pinned. */
   readonly streamedBytes: number
   /** The part of them that belongs to the output head: sweeps without logits (all chunks of a prompt but the last) leave it out. */
   readonly streamedHeadBytes: number
@@ -21,17 +22,17 @@ export interface SweepReads {
 }
 
 export function sweepReads(manifest: BlockManifest, { regions }: Pick<MemoryPlan, 'regions'>): SweepReads {
-  const { blocks, pinOrder, firstHeadBand, experts } = manifest
+  const { blocks, extents, pinOrder, firstHeadBand, experts } = manifest
   let streamedBytes = 0
   let streamedHeadBytes = 0
   for (const band of pinOrder.subarray(regions.pinCount)) {
-    const bytes = blocks.hullBytes[band]!
+    const bytes = extents.bytes[blocks.firstExtent[band]!]! // a band is one extent
     streamedBytes += bytes
     if (band >= firstHeadBand) streamedHeadBytes += bytes
   }
   const streamedBands = pinOrder.length - regions.pinCount
   const isAllInPool = regions.poolSlots >= experts.count
-  const extents = experts.count === 0 ? 0 : blocks.extentCount[experts.first]!
-  const meanReadBytes = streamedBands > 0 ? streamedBytes / streamedBands : isAllInPool ? 0 : manifest.expertBytes / experts.count / extents
+  const parts = experts.count === 0 ? 0 : blocks.extentCount[experts.first]!
+  const meanReadBytes = streamedBands > 0 ? streamedBytes / streamedBands : isAllInPool ? 0 : manifest.expertBytes / experts.count / parts
   return { streamedBytes, streamedHeadBytes, streamedBands, meanReadBytes, expertsPerToken: expertsPerToken(manifest.spec) }
 }

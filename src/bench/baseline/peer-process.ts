@@ -22,6 +22,7 @@ export interface PeerProcessOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly signal: AbortSignal
   readonly timeoutMs: number
+  readonly onStart?: (pid: number) => void
 }
 
 const pollMs = 100
@@ -43,7 +44,10 @@ export async function runPeerProcess(command: string, args: readonly string[], o
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-errorCharactersKept)))
   child.stdin.on('error', () => undefined) // it may end before it reads
   child.stdin.end(options.input ?? '')
-  if (child.pid !== undefined) dieFirst(child.pid)
+  if (child.pid !== undefined) {
+    dieFirst(child.pid)
+    options.onStart?.(child.pid)
+  }
   const figures = { peakBytes: null as number | null, osReadBytes: null as number | null }
   const look = (): void => {
     if (child.pid === undefined) return
