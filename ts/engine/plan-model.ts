@@ -7,11 +7,13 @@
 import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import { processStats } from '../machine/process-stats.js'
 import { loadBinding } from '../native/load-binding.js'
-import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
+import type { DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
+import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
+import { driveCostFor, type MeasuredCost } from './hardware-profile.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { findCopies, type ModelCopies } from './model-copies.js'
 import { callNative } from './native-errors.js'
@@ -31,7 +33,11 @@ export interface ModelPlan extends MemoryPlan {
   /** Drives that hold the model or a mirror of it. */
   readonly drives: number
   readonly warnings: readonly string[]
-  /** Bytes per token and the speed the drives allow, each of them like this one. */
+  /** What each sweep reads for certain, to the byte. */
+  readonly reads: SweepReads
+  /** What reading from the model's drive costs: measured by `hypura iobench`, else assumed. */
+  readonly drive: MeasuredCost
+  /** Bytes per token and the speed the drives allow, each of them like this one. Default: `drive`. */
   expectation(drive?: DriveCost): Expectation
   /** What other budgets would buy, from the floor to everything in memory. */
   steps(drive?: DriveCost): MemoryStep[]
@@ -73,9 +79,10 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
   }
   const memory = planMemory(request)
-  const warnings: string[] = [...(copies?.warnings ?? [])]
+  const drive = driveCostFor(description.path, options.io?.backend)
+  const warnings: string[] = [...(drive.warning === undefined ? [] : [drive.warning]), ...(copies?.warnings ?? [])]
   const drives = copies?.drives.length ?? 1
-  const together = (drive: DriveCost): DriveCost => ({ ...drive, bytesPerSecond: drive.bytesPerSecond * drives })
+  const together = (cost: DriveCost): DriveCost => ({ ...cost, bytesPerSecond: cost.bytesPerSecond * drives })
   if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
   if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
   if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
@@ -90,8 +97,10 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     budgetSource,
     drives,
     warnings,
-    expectation: (drive = assumedDrive) => expectationOf(manifest, memory, together(drive)),
-    steps: (drive = assumedDrive) => memorySteps(request, memory, together(drive)),
+    reads: sweepReads(manifest, memory),
+    drive,
+    expectation: (cost = drive.cost) => expectationOf(manifest, memory, together(cost)),
+    steps: (cost = drive.cost) => memorySteps(request, memory, together(cost)),
   }
 }
 
