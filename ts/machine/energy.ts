@@ -29,11 +29,14 @@ export function energyCounter({ sys }: Pick<SystemFiles, 'sys'> = systemFiles): 
   const domains: Domain[] = []
   for (const name of names) {
     const folder = join(root, name)
+    const title = readText(join(folder, 'name'))?.trim() ?? name
+    if (title === 'psys') continue // the whole platform, packages included: they would count twice
     const last = readNumber(join(folder, 'energy_uj'))
     const rangeMicrojoules = readNumber(join(folder, 'max_energy_range_uj'))
     if (last === undefined || rangeMicrojoules === undefined) return { available: false, reason: `${folder}/energy_uj may not be read by this user` }
-    domains.push({ folder, name: readText(join(folder, 'name'))?.trim() ?? name, rangeMicrojoules, last })
+    domains.push({ folder, name: title, rangeMicrojoules, last })
   }
+  if (domains.length === 0) return { available: false, reason: `the system counts no processor package under ${root}` }
   let microjoules = 0
   return {
     available: true,

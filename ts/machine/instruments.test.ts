@@ -1,11 +1,13 @@
 // What could break: a counter that wraps, a program that answers nonsense, for ever or not at all, kelvin taken for Celsius, an
-// estimate that divides by nothing. How we notice: fixtures of both programs, hostile answers, a counter that is turned by hand.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+// estimate that divides by nothing, a platform counted beside the packages in it. How we notice: fixtures of both programs,
+// hostile answers, programs that are deaf or leave their pipe to a child, a counter that is turned by hand.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { energyCounter } from './energy.js'
-import { parseNvme, parseSmartctl, type RunTool, smartReport } from './smart.js'
+import { parseNvme, parseSmartctl, type RunTool, runTool, smartReport } from './smart.js'
+import { readText } from './system-files.js'
 import { readDisturbRange, wearEstimate } from './wear.js'
 
 const sys = mkdtempSync(join(tmpdir(), 'hypura-energy-'))
@@ -44,9 +46,26 @@ test('the first program that answers is believed; otherwise each says why not', 
   expect((await smartReport({ devices: ['sda', 'sdb'] }, tools({ smartctl }))).reason).toContain('2 devices')
 })
 
-test('this machine answers something within the time limit', async () => {
-  const report = await smartReport({ devices: ['no-such-device'] })
-  expect(report.available ? '' : report.reason).toBe(report.reason)
+test('a program that is deaf to SIGTERM is cut off and ended', async () => {
+  const pidFile = join(sys, 'deaf')
+  const deaf = ['-c', 'trap "" TERM; echo $$ > "$0"; echo "{"; while :; do sleep 0.1; done', pidFile]
+  expect(await runTool('/bin/sh', deaf, 1000)).toEqual({ reason: 'no answer within 1 s' })
+  const pid = readFileSync(pidFile, 'utf8').trim()
+  const isAlive = (): boolean => /^\d+ \(.*\) [^Z]/s.test(readText(`/proc/${pid}/stat`) ?? '')
+  await expect.poll(isAlive, { timeout: 5000 }).toBe(false)
+}, 15_000)
+
+test('a program whose child keeps the pipe open is cut off', async () => {
+  const began = performance.now()
+  expect(await runTool('/bin/sh', ['-c', 'sleep 12 & exit 0'], 500)).toEqual({ reason: 'no answer within 0.5 s' })
+  expect(performance.now() - began).toBeLessThan(10_000)
+}, 20_000)
+
+test('what a program says counts also when it fails; silence, too much and absence are reasons', async () => {
+  expect(await runTool('/bin/sh', ['-c', 'echo {}; exit 4'])).toEqual({ output: '{}\n' })
+  expect(await runTool('/bin/sh', ['-c', 'exit 4'])).toEqual({ reason: 'ended with 4 and said nothing' })
+  expect(await runTool('/bin/sh', ['-c', 'exec cat /dev/zero'])).toEqual({ reason: 'said more than 1048576 bytes' })
+  expect(await runTool('no-such-program-anywhere', [])).toEqual({ reason: 'not installed' })
 }, 15_000)
 
 test('energy is summed over packages and over the wrap of their registers', () => {
@@ -60,12 +79,16 @@ test('energy is summed over packages and over the wrap of their registers', () =
     set(folder, 900_000)
   }
   mkdirSync(join(sys, 'class/powercap/intel-rapl:0:0')) // a part of the first: not to be counted twice
+  const platform = join(sys, 'class/powercap/intel-rapl:2') // contains both packages: the same
+  mkdirSync(platform)
+  for (const [file, text] of [['name', 'psys\n'], ['max_energy_range_uj', '1000000\n'], ['energy_uj', '0\n']] as const) writeFileSync(join(platform, file), text)
   const counter = energyCounter({ sys })
   if (!counter.available) throw new Error(counter.reason)
   expect(counter.source).toBe('RAPL package-0 + package-1')
   expect(counter.joules()).toBe(0)
   set(packages[0]!, 100_000) // wrapped
   set(packages[1]!, 950_000)
+  set(platform, 500_000)
   expect(counter.joules()).toBeCloseTo(0.2 + 0.05, 9)
   expect(counter.joules()).toBeCloseTo(0.25, 9)
   rmSync(join(packages[1]!, 'energy_uj'))

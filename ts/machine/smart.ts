@@ -121,10 +121,25 @@ function units(value: unknown): number | undefined {
   return count === undefined ? undefined : count * dataUnitBytes
 }
 
-const runTool: RunTool = (program, args) => new Promise((resolve) => {
-  execFile(program, [...args], { timeout: toolMs, maxBuffer: outputBytesMax, encoding: 'utf8' }, (error, stdout) => {
-    if (stdout !== '' || error === null) return resolve({ output: stdout })
-    const { code } = error as NodeJS.ErrnoException
-    resolve({ reason: code === 'ENOENT' ? 'not installed' : error.killed === true ? `no answer within ${toolMs / 1000} s` : `ended with ${String(code)} and said nothing` })
+/**
+ * Does not wait for the program's end: one that hangs in the kernel on a sick drive takes no signal, and neither we nor the exit
+ * of this process may depend on it.
+ */
+export function runTool(program: string, args: readonly string[], limitMs: number = toolMs): ReturnType<RunTool> {
+  return new Promise((resolve) => {
+    const child = execFile(program, [...args], { maxBuffer: outputBytesMax, encoding: 'utf8', killSignal: 'SIGKILL' }, (error, stdout) => {
+      clearTimeout(timer)
+      const code = (error as NodeJS.ErrnoException | null)?.code
+      if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return resolve({ reason: `said more than ${outputBytesMax} bytes` })
+      if (stdout !== '' || error === null) return resolve({ output: stdout })
+      resolve({ reason: code === 'ENOENT' ? 'not installed' : `ended with ${String(code ?? error.signal)} and said nothing` })
+    })
+    const timer = setTimeout(() => {
+      resolve({ reason: `no answer within ${limitMs / 1000} s` })
+      child.kill('SIGKILL')
+      child.stdout?.destroy()
+      child.stderr?.destroy()
+      child.unref()
+    }, limitMs)
   })
-})
+}
