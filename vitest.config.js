@@ -8,5 +8,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
+    // What was measured on this machine must not decide a test, and tests must not write where users keep state.
+    env: { HYPURA_STATE_DIR: 'off' },
   },
 })
