@@ -4,8 +4,9 @@ import { addBuild } from './build.js'
 import { addChat } from './chat.js'
 import { addDoctor } from './doctor.js'
 import { addInspect } from './inspect.js'
+import { addIobench } from './iobench.js'
 import { addLogits } from './logits.js'
 import { addPlan } from './plan.js'
 import { addRun } from './run.js'
 
-export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addInspect, addDoctor, addLogits, addBuild]
+export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addInspect, addDoctor, addIobench, addLogits, addBuild]
