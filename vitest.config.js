@@ -4,11 +4,11 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['dist/**/*.test.js'],
+    // What earlier runs learnt of this machine must not reach a test.
+    env: { HYPURA_STATE_DIR: 'off' },
     pool: 'forks',
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
-    // What was measured on this machine must not decide a test, and tests must not write where users keep state.
-    env: { HYPURA_STATE_DIR: 'off' },
   },
 })

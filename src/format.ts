@@ -41,12 +41,6 @@ export function count(value: number): string {
   return value.toLocaleString('en-US')
 }
 
-/** 2026-03-05, as the clock on the wall has it. */
-export function day(date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0')
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
-}
-
 /** Rows as aligned columns: the first to the left, the others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = []

@@ -2,10 +2,9 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import { type Drive, driveCostFor, driveOf, HypuraError, type KnownDriveCost, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
-import { bytes, day, rate, table } from '../format.js'
+import { driveCostFor, driveOf, HypuraError, type MeasuredCost, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
+import { bytes, table } from '../format.js'
 import { write, writeJson } from '../output.js'
-import { printable, warn } from '../terminal.js'
 
 export function addDoctor(root: Command): void {
   root
@@ -16,15 +15,9 @@ export function addDoctor(root: Command): void {
     .action(async (path: string | undefined, { output }: { output: string }) => {
       const asked = path === undefined ? undefined : fileToAsk(path)
       const info = await systemInfo(asked)
-      const drive = asked === undefined ? undefined : { ...driveOf(asked), cost: driveCostFor(asked) }
-      if (output === 'json') await writeJson({ ...info, path: asked ?? null, drive: drive ?? null })
-      else await write(human(info, asked, drive))
-      if (drive?.cost.warning !== undefined) warn(drive.cost.warning)
+      if (output === 'json') await writeJson({ ...info, path: asked ?? null, drive: asked === undefined ? null : { ...driveOf(asked), ...driveCostFor(asked) } })
+      else await write(human(info, asked))
     })
-}
-
-interface AskedDrive extends Drive {
-  readonly cost: KnownDriveCost
 }
 
 /** Direct reads are asked of a file; of a folder, its first model answers, else its first file. Errors: ERR_HYPURA_NOT_FOUND, _USAGE. */
@@ -46,7 +39,7 @@ function inspected(path: string): Stats | undefined {
   }
 }
 
-function human({ hardware, memory, autoBudgetBytes, binaryPath, node }: SystemInfo, path: string | undefined, drive: AskedDrive | undefined): string {
+function human({ hardware, memory, autoBudgetBytes, binaryPath, node }: SystemInfo, path: string | undefined): string {
   const { cpu, isa, io } = hardware
   return `${[
     `hypura ${packageVersion} · Node ${node} · ${binaryPath}`,
@@ -65,7 +58,7 @@ function human({ hardware, memory, autoBudgetBytes, binaryPath, node }: SystemIn
     `  --io auto takes ${io.find(({ available }) => available)?.name ?? 'none: nothing here can read weights'}`,
     '',
     `direct reads  ${direct(hardware.direct, path)}`,
-    ...(drive === undefined ? [] : [`drive         ${driveLine(drive)}`]),
+    ...(path === undefined ? [] : [`drive         ${drive(path, driveCostFor(path))}`]),
   ].join('\n')}\n`
 }
 
@@ -74,12 +67,10 @@ function direct(found: SystemInfo['hardware']['direct'], path: string | undefine
   return `${found.available ? `yes, aligned to ${found.alignmentBytes} bytes` : 'no, weights go through the page cache'}${found.reason === '' ? '' : `: ${found.reason}`} (${path})`
 }
 
-function driveLine({ name, kind, model, fileSystem, reason, cost }: AskedDrive): string {
-  const what = [model, fileSystem, kind === 'disk' ? undefined : reason === '' ? kind : reason].filter((word) => word !== undefined).join(', ')
-  const speed = cost.source === 'measured'
-    ? `reads ${rate(cost.bytesPerSecond / 1e9)} GB/s, measured on ${day(cost.measuredAt!)}`
-    : `not measured; plans assume ${rate(cost.bytesPerSecond / 1e9)} GB/s (hypura iobench MODEL)`
-  return printable(`${name}${what === '' ? '' : ` (${what})`}: ${speed}`)
+function drive(path: string, { measured, measuredAt, cost, warning }: MeasuredCost): string {
+  const { name, kind, model, fileSystem, reason } = driveOf(path)
+  const speed = measured ? `${(cost.bytesPerSecond / 1e9).toFixed(2)} GB/s measured on ${measuredAt!.slice(0, 10)}` : `not measured yet: hypura iobench ${path}`
+  return `${name}${model === undefined ? '' : ` (${model})`}, ${fileSystem ?? kind}${reason === '' ? '' : ` (${reason})`}: ${speed}${warning === undefined ? '' : `; ${warning}`}`
 }
 
 const indent = (text: string): string => text.split('\n').map((line) => `  ${line}`).join('\n')

@@ -1,107 +1,125 @@
 /**
- * What was measured of a drive, remembered under its identity, so that plans are made with its speed instead of an assumed one.
+ * What was measured of a drive: its bandwidth by way of reading, kept between runs so that plans need not assume.
  *
- * One file per drive: two measurements at once cannot lose each other's.
+ * One state file per drive, named after what identifies it (devices, model, serial number, size). A drive that tells none of
+ * these shares its file with others of its name, which costs a worse guess and nothing else. Never decides anything but
+ * expectations: no token depends on it.
  */
 import { createHash } from 'node:crypto'
-import { hostname } from 'node:os'
+import { release } from 'node:os'
 import { z } from 'zod'
 import { type Drive, driveOf } from '../machine/drive.js'
+import { nativeLimits } from '../native/layout.gen.js'
 import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
-import { readState, type StateKind, stateFolder, writeState } from './state-store.js'
+import type { ReadCell } from './measure-reads.js'
+import { readState, writeState } from './state-store.js'
 
-/** One point of the curve. */
+const kind = 'drive-profile'
+const cellsMax = 4096
+/** A cell that read less is mostly the beginning and the end of its queue. */
+const bytesMin = 64 * 2 ** 20
+const positive = z.number().positive().finite()
+
 export interface ProfileCell {
   readonly backend: string
   readonly direct: boolean
   readonly blockBytes: number
   readonly depth: number
   readonly bytesPerSecond: number
-  /** Of one block, the median. */
-  readonly latencySeconds: number
+  /** Of one block. */
+  readonly latencyP50Ms: number
+  readonly cpuShare: number
+  readonly hugePageShare: number
 }
 
 export interface DriveProfile {
-  /** See identityOf(). */
-  readonly identity: string
-  /** For people. */
-  readonly name: string
-  /** Milliseconds since 1970. */
-  readonly measuredAt: number
-  /** Of the program that measured. */
-  readonly hypura: string
-  /** What plans are made with: the engine's own way of reading. */
-  readonly cost: DriveCost
+  readonly version: 1
+  /** ISO 8601, UTC. */
+  readonly measuredAt: string
+  /** Release of the operating system. */
+  readonly kernel: string
+  readonly drive: string
   readonly cells: readonly ProfileCell[]
 }
 
-/** What reading from a path costs, and how that is known. */
-export interface KnownDriveCost extends DriveCost {
-  readonly source: 'measured' | 'assumed'
-  /** Undefined when assumed. */
-  readonly measuredAt: Date | undefined
-  /** Of the drive. */
-  readonly name: string
-  /** Why a profile that is there was ignored. */
+const cellSchema: z.ZodType<ProfileCell> = z.strictObject({
+  backend: z.string().max(32),
+  direct: z.boolean(),
+  blockBytes: positive,
+  depth: positive,
+  bytesPerSecond: positive,
+  latencyP50Ms: z.number().nonnegative().finite(),
+  cpuShare: z.number().nonnegative().finite(),
+  hugePageShare: z.number().min(0).max(1),
+})
+const profileSchema: z.ZodType<DriveProfile> = z.strictObject({
+  version: z.literal(1),
+  measuredAt: z.iso.datetime(),
+  kernel: z.string().max(256),
+  drive: z.string().max(256),
+  cells: z.array(cellSchema).min(1).max(cellsMax),
+})
+
+export interface MeasuredCost {
+  readonly cost: DriveCost
+  /** False: `cost` is the assumed one. */
+  readonly measured: boolean
+  /** When it was measured; undefined for an assumed one. */
+  readonly measuredAt: string | undefined
+  /** A profile that was there and could not be used. */
   readonly warning: string | undefined
 }
 
-/** Beyond these no drive is, so a file that says so is wrong. */
-const bytesPerSecond = z.number().min(1e3).max(1e12)
-const latencySeconds = z.number().min(0).max(100)
-const text = z.string().max(1024)
-const kind: StateKind<DriveProfile> = {
-  id: 1,
-  version: 1,
-  schema: z.strictObject({
-    identity: text,
-    name: text,
-    measuredAt: z.number().int().min(0).max(8.64e15),
-    hypura: text,
-    cost: z.strictObject({ bytesPerSecond, latencySeconds }),
-    cells: z.array(z.strictObject({
-      backend: text, direct: z.boolean(), blockBytes: z.number().int().min(1).max(2 ** 32), depth: z.number().int().min(1).max(65_536), bytesPerSecond, latencySeconds,
-    })).max(4096),
-  }),
+/** Undefined where a drive cannot be told from another: in memory, behind a network or an overlay. */
+function fileName(drive: Drive): string | undefined {
+  if (drive.kind !== 'disk' || drive.devices.length === 0) return undefined
+  const identity = JSON.stringify([drive.devices, drive.model, drive.serial, drive.sizeBytes, drive.fileSystem])
+  return `drives/${createHash('sha256').update(identity).digest('hex').slice(0, 32)}`
+}
+
+export function readProfile(path: string): { readonly profile: DriveProfile | undefined; readonly warning: string | undefined } {
+  const name = fileName(driveOf(path))
+  if (name === undefined) return { profile: undefined, warning: undefined }
+  const { value, warning } = readState(name, kind, profileSchema)
+  return { profile: value, warning }
 }
 
 /**
- * What stays the same when a machine starts again: serial number and model; without a serial number (virtual drives) the
- * machine's name, the drive's name and its size. The file system is part of it, because some compress or copy.
- * Undefined where speed belongs to nothing that could be recognised: memory, a network, an overlay, an unknown place.
+ * Replaces what was known of the drive that `path` lies on. Cells that the page cache served are left out.
+ * @returns why nothing was kept; undefined when it was
  */
-export function identityOf(drive: Drive): string | undefined {
-  if (drive.kind !== 'disk' && !(drive.kind === 'unknown' && drive.fileSystem !== undefined)) return undefined
-  const parts = drive.serial === undefined ? [hostname(), drive.name, drive.model, drive.sizeBytes] : [drive.serial, drive.model, drive.sizeBytes]
-  return [drive.fileSystem, ...parts].map((part) => String(part ?? '')).join('|')
-}
-
-/** Returns the path of the file; undefined when this drive cannot be recognised, or nothing is to be remembered. Errors: ERR_HYPURA_IO. */
-export function saveDriveProfile(drive: Drive, profile: Omit<DriveProfile, 'identity' | 'name'>, folder: string | undefined = stateFolder()): string | undefined {
-  const identity = identityOf(drive)
-  return identity === undefined ? undefined : writeState(kind, fileName(identity), { identity, name: drive.name, ...profile }, folder)
-}
-
-export interface FoundProfile {
-  readonly profile: DriveProfile | undefined
-  readonly warning: string | undefined
-}
-
-/** Never throws. */
-export function readDriveProfile(drive: Drive, folder: string | undefined = stateFolder()): FoundProfile {
-  const identity = identityOf(drive)
-  if (identity === undefined) return { profile: undefined, warning: undefined }
-  const { value, warning } = readState(kind, fileName(identity), folder)
-  // Copied by hand from another drive's name, or the one pair of identities in 2^64 that share one.
-  return { profile: value?.identity === identity ? value : undefined, warning }
-}
-
-/** What reading the file costs: as measured on its drive, else as assumed. Never throws. */
-export function driveCostFor(path: string, folder: string | undefined = stateFolder()): KnownDriveCost {
+export function saveProfile(path: string, cells: readonly ReadCell[], now: Date = new Date()): string | undefined {
   const drive = driveOf(path)
-  const { profile, warning } = readDriveProfile(drive, folder)
-  if (profile === undefined) return { ...assumedDrive, source: 'assumed', measuredAt: undefined, name: drive.name, warning }
-  return { ...profile.cost, source: 'measured', measuredAt: new Date(profile.measuredAt), name: drive.name, warning }
+  const name = fileName(drive)
+  if (name === undefined) return `what ${path} lies on is no drive that could be recognised again${drive.reason === '' ? '' : ` (${drive.reason})`}`
+  const kept = cells.filter(({ cached }) => !cached).slice(0, cellsMax)
+  if (kept.length === 0) return 'nothing of it came from the drive'
+  if (kept.every(({ bytes }) => bytes < bytesMin)) return `no cell read ${bytesMin >> 20} MiB: the file is too small to know the drive by`
+  const profile: DriveProfile = {
+    version: 1,
+    measuredAt: now.toISOString(),
+    kernel: release(),
+    drive: drive.name,
+    cells: kept.map(({ backend, direct, blockBytes, depth, bytesPerSecond, latencyMs, cpuShare, hugePageShare }) =>
+      ({ backend, direct, blockBytes, depth, bytesPerSecond, latencyP50Ms: latencyMs.p50, cpuShare, hugePageShare })),
+  }
+  return writeState(name, kind, profile)
 }
 
-const fileName = (identity: string): string => `drive-${createHash('sha256').update(identity).digest('hex').slice(0, 16)}`
+/** The profile's answer for the engine's way of reading, or the assumed drive. Never throws. */
+export function driveCostFor(path: string, backend: string = 'auto'): MeasuredCost {
+  const { profile, warning } = readProfile(path)
+  const cost = profile === undefined ? undefined : costOf(profile, backend)
+  return { cost: cost ?? assumedDrive, measured: cost !== undefined, measuredAt: cost === undefined ? undefined : profile!.measuredAt, warning }
+}
+
+/** Bandwidth at the engine's block size and depth, or the best cell beside it; latency of the smallest single read. */
+export function costOf(profile: DriveProfile, backend: string): DriveCost | undefined {
+  const usable = profile.cells.filter((cell) => (backend === 'auto' ? cell.direct : cell.backend === backend))
+  const own = usable.filter(({ blockBytes, depth }) => blockBytes === nativeLimits.readBytesMax && depth === nativeLimits.ioDepthDefault)
+  const [fastest] = (own.length > 0 ? own : usable).toSorted((a, b) => b.bytesPerSecond - a.bytesPerSecond)
+  if (fastest === undefined) return undefined
+  const [smallest] = usable.filter(({ depth }) => depth === 1).toSorted((a, b) => a.blockBytes - b.blockBytes)
+  const latencySeconds = smallest === undefined ? assumedDrive.latencySeconds : smallest.latencyP50Ms / 1000
+  return { bytesPerSecond: fastest.bytesPerSecond, latencySeconds }
+}

@@ -84,10 +84,6 @@ const shape = {
 }
 const schema: z.ZodType<MeasureReadsOptions> = z.strictObject(shape)
 
-/** Whether so many blocks can be on their way at once: of all their reads, at most 64. */
-export const canMeasure = (blockBytes: number, depth: number): boolean =>
-  Math.ceil(blockBytes / nativeLimits.readBytesMax) * depth <= nativeLimits.ioDepthMax
-
 /**
  * Reads blocks of a file until its time is over, and says how fast that was. Runs on a thread of its own.
  *

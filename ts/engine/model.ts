@@ -47,7 +47,7 @@ export class Model implements AsyncDisposable {
         manifest: description.manifest,
         regions: { pinCount: plan.regions.pinCount, poolSlots: plan.regions.poolSlots },
         eviction: options.eviction ?? 'cost-aware',
-        drive: { bytesPerSecond: plan.drive.bytesPerSecond, latencySeconds: plan.drive.latencySeconds },
+        drive: plan.drive.cost,
       }, (text) => this.#warnings.push(text))
     }
   }

@@ -1,153 +1,137 @@
 /**
- * What hypura remembers between runs: one small file per thing, in $XDG_STATE_HOME/hypura or ~/.local/state/hypura.
- * HYPURA_STATE_DIR names another folder; "off" remembers nothing.
+ * Where hypura keeps what it learnt (profiles of drives): small files of our own under the user's state folder.
  *
- * State is a convenience, so reading it is never fatal: what cannot be trusted is as if it had never been written, with a
- * sentence. Files are read as a stranger's: a regular file of limited size, whose header, checksum, structure and schema all
- * agree. They appear whole or not at all (temporary file, rename). docs/formats/state.md has the bytes.
+ * HYPURA_STATE_DIR names another folder, or 'off' for none; else $XDG_STATE_HOME/hypura, else ~/.local/state/hypura. A file is a
+ * header of 24 bytes (magic "HYST", format, kind's length, body's length, CRC-32 of all behind the header) with the kind's name
+ * and a msgpack body behind it. It is written beside its place and renamed, so that nobody reads half of one. What is read back
+ * is a stranger's: size, header, checksum and, by the caller's schema, every value are checked. A file that fails is as good as
+ * absent, with one sentence about it; state may cost a better guess, never a run.
  */
-import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
-import { Packr } from 'msgpackr/pack'
+import { dirname, join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { Packr } from 'msgpackr'
 import type { z } from 'zod'
-import { HypuraError } from '../base/errors.js'
-import { packedFault } from './packed-body.js'
 
-/** What a file holds. Both numbers are stored on disk: append only, never renumber. */
-export interface StateKind<T> {
-  /** 1: a drive's profile. */
-  readonly id: number
-  /** Of the body; files of any other are ignored. */
-  readonly version: number
-  readonly schema: z.ZodType<T>
-}
+/** Stored on disk: append only, never renumber. */
+const magic = 0x54535948 // "HYST"
+const format = 1
+const headerBytes = 24
+const kindBytesMax = 64
+/** Far above any profile; a larger file is not ours. */
+const bodyBytesMax: number = 16 * 2 ** 20
 
-export interface StateFound<T> {
+const packr = new Packr({ structuredClone: true, useRecords: false })
+
+export interface StateFile<T> {
   readonly value: T | undefined
-  /** Why a file that is there was ignored: a sentence for the user. */
+  /** Why there is no value although there is a file; undefined otherwise. */
   readonly warning: string | undefined
 }
 
-/** Stored on disk: the bytes "HYST". */
-const magic = 0x54535948
-const headerBytes = 48
-const checksumAt = 16
-/** Ours have a few kilobytes. */
-const bodyBytesMax = 2 ** 20
-
-/** Plain values and typed arrays. Without records: a decoder compiles those to code. */
-const packr = new Packr({ useRecords: false, structuredClone: true, mapsAsObjects: true, int64AsType: 'number' })
-
-/** Undefined: nothing is remembered. A relative $XDG_STATE_HOME is ignored, as its specification asks. */
-export function stateFolder(env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const own = env['HYPURA_STATE_DIR'] ?? ''
-  if (own !== '') return own === 'off' ? undefined : resolve(own)
-  const base = env['XDG_STATE_HOME'] ?? ''
-  return join(isAbsolute(base) ? base : join(homedir(), '.local/state'), 'hypura')
+/** Undefined when state is switched off, or no folder can be told. */
+export function stateFolder(environment: Readonly<Record<string, string | undefined>> = process.env): string | undefined {
+  const named = environment['HYPURA_STATE_DIR'] ?? ''
+  if (named === 'off') return undefined
+  if (named !== '') return named
+  const xdg = environment['XDG_STATE_HOME'] ?? ''
+  if (xdg.startsWith('/')) return join(xdg, 'hypura') // the specification has relative ones ignored
+  const home = homedir()
+  return home === '' ? undefined : join(home, '.local/state/hypura')
 }
 
-/** Never throws. `name`: of the file, without a folder. */
-export function readState<T>(kind: StateKind<T>, name: string, folder: string | undefined = stateFolder()): StateFound<T> {
+/** Never throws. @param name of the file in the state folder, as the caller made it: no separators from outside */
+export function readState<T>(name: string, kind: string, schema: z.ZodType<T>): StateFile<T> {
+  const folder = stateFolder()
   if (folder === undefined) return { value: undefined, warning: undefined }
   const path = join(folder, name)
   try {
-    const bytes = readSmallFile(path)
-    return { value: bytes === undefined ? undefined : decodeState(kind, bytes), warning: undefined }
+    const bytes = readWhole(path)
+    return bytes === undefined ? { value: undefined, warning: undefined } : { value: schema.parse(decodeState(bytes, kind)), warning: undefined }
   } catch (error) {
-    return { value: undefined, warning: `${path} is ignored: ${error instanceof Error ? error.message : String(error)}` }
+    const why = error instanceof Error && error.name !== 'ZodError' ? error.message : 'its values are not what was written'
+    return { value: undefined, warning: `${path} was ignored: ${why}. It is made anew; delete it to be rid of this sentence.` }
   }
 }
 
-/**
- * Replaces the file, or leaves it as it was. Returns its path; undefined when nothing is to be remembered.
- *
- * Errors: ERR_HYPURA_IO.
- */
-export function writeState<T>(kind: StateKind<T>, name: string, value: T, folder: string | undefined = stateFolder()): string | undefined {
+/** Returns why it could not be written; undefined when it was, or when state is switched off. Never throws. */
+export function writeState(name: string, kind: string, value: unknown): string | undefined {
+  const folder = stateFolder()
   if (folder === undefined) return undefined
   const path = join(folder, name)
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  const beside = `${path}.${process.pid}.tmp`
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const handle = openSync(temporary, 'wx', 0o600)
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    const fd = openSync(beside, 'wx', 0o600)
     try {
-      const bytes = encodeState(kind, value)
-      for (let at = 0; at < bytes.length;) at += writeSync(handle, bytes, at)
-      fsyncSync(handle)
+      writeSync(fd, encodeState(kind, value))
+      fsyncSync(fd)
     } finally {
-      closeSync(handle)
+      closeSync(fd)
     }
-    renameSync(temporary, path)
-    return path
+    renameSync(beside, path)
+    return undefined
   } catch (error) {
-    removeLeftover(temporary)
-    throw new HypuraError('ERR_HYPURA_IO', `${path} could not be written (${(error as Error).message}). HYPURA_STATE_DIR names another folder, "off" none`, { path }, { cause: error })
+    try {
+      rmSync(beside, { force: true })
+    } catch {
+      // there is no folder that it could lie in
+    }
+    return `${path} could not be written: ${(error as Error).message}`
   }
 }
 
-export function encodeState<T>({ id, version, schema }: StateKind<T>, value: T): Buffer {
-  const body = packr.pack(schema.parse(value))
-  const bytes = Buffer.alloc(headerBytes + body.length)
-  bytes.writeUInt32LE(magic, 0)
-  bytes.writeUInt32LE(id, 4)
-  bytes.writeUInt32LE(version, 8)
-  bytes.writeUInt32LE(body.length, 12)
-  body.copy(bytes, headerBytes)
-  checksum(bytes).copy(bytes, checksumAt)
-  return bytes
+export function encodeState(kind: string, value: unknown): Buffer {
+  const name = Buffer.from(kind, 'utf8')
+  const body = packr.pack(value)
+  const behind = Buffer.concat([name, body])
+  const header = Buffer.alloc(headerBytes)
+  header.writeUInt32LE(magic, 0)
+  header.writeUInt32LE(format, 4)
+  header.writeUInt32LE(name.length, 8)
+  header.writeUInt32LE(body.length, 12)
+  header.writeUInt32LE(crc32(behind), 16)
+  return Buffer.concat([header, behind])
 }
 
-/** Throws an Error whose message ends the sentence "FILE is ignored: …". */
-export function decodeState<T>({ id, version, schema }: StateKind<T>, bytes: Buffer): T {
-  if (bytes.length < headerBytes) throw new Error(`it has ${bytes.length} bytes, a header has ${headerBytes}`)
-  if (bytes.readUInt32LE(0) !== magic) throw new Error('it does not begin as a state file of hypura')
-  if (bytes.readUInt32LE(4) !== id) throw new Error(`it holds state of kind ${bytes.readUInt32LE(4)}, not ${id}`)
-  if (bytes.readUInt32LE(8) !== version) throw new Error(`it has version ${bytes.readUInt32LE(8)}, this program knows ${version}`)
-  const length = bytes.readUInt32LE(12)
-  if (length !== bytes.length - headerBytes) throw new Error(`its header promises ${length} bytes, ${bytes.length - headerBytes} are there`)
-  if (!checksum(bytes).equals(bytes.subarray(checksumAt, headerBytes))) throw new Error('its checksum is wrong')
-  const body = bytes.subarray(headerBytes)
-  const fault = packedFault(body)
-  if (fault !== undefined) throw new Error(fault)
-  const result = schema.safeParse(packr.unpack(body))
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  throw new Error(`${issue!.path.length === 0 ? 'its value' : issue!.path.join('.')}: ${issue!.message}`)
+/** The body. Errors: plain ones with the sentence for a warning. */
+export function decodeState(bytes: Uint8Array, kind: string): unknown {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (file.length < headerBytes || file.readUInt32LE(0) !== magic) throw new Error('it is no state file of hypura')
+  if (file.readUInt32LE(4) !== format) throw new Error(`it has format ${file.readUInt32LE(4)}, this version reads ${format}`)
+  const kindBytes = file.readUInt32LE(8)
+  const bodyBytes = file.readUInt32LE(12)
+  if (kindBytes > kindBytesMax || bodyBytes > bodyBytesMax || headerBytes + kindBytes + bodyBytes !== file.length || file.readUInt32LE(20) !== 0) throw new Error('its length is not what its header says')
+  const behind = file.subarray(headerBytes)
+  if (crc32(behind) !== file.readUInt32LE(16)) throw new Error('its checksum is wrong')
+  const found = behind.subarray(0, kindBytes).toString('utf8')
+  if (found !== kind) throw new Error(`it holds ${JSON.stringify(found)}, not ${JSON.stringify(kind)}`)
+  return packr.unpack(behind.subarray(kindBytes)) as unknown
 }
 
-/** Of everything but itself. */
-function checksum(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes.subarray(0, checksumAt)).update(bytes.subarray(headerBytes)).digest()
-}
-
-function removeLeftover(path: string): void {
+/** Undefined for an absent file. */
+function readWhole(path: string): Uint8Array | undefined {
+  let fd: number
   try {
-    rmSync(path, { force: true })
-  } catch {
-    // the folder is no folder: there is nothing to remove, and the first error says why
-  }
-}
-
-/** Undefined when there is none. A pipe or a device in its place is refused, not waited for. */
-function readSmallFile(path: string): Buffer | undefined {
-  let handle: number
-  try {
-    handle = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // a pipe there would wait for a writer
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
   try {
-    const stats = fstatSync(handle)
-    if (!stats.isFile()) throw new Error('it is no regular file')
-    if (stats.size > headerBytes + bodyBytesMax) throw new Error(`it has ${stats.size} bytes, at most ${headerBytes + bodyBytesMax} are read`)
-    const bytes = Buffer.alloc(stats.size)
-    let count = 0
-    for (let got = -1; got !== 0 && count < bytes.length; count += got) got = readSync(handle, bytes, count, bytes.length - count, count)
-    return bytes.subarray(0, count)
+    const facts = fstatSync(fd)
+    if (!facts.isFile()) throw new Error('it is no regular file')
+    const { size } = facts
+    if (size > headerBytes + kindBytesMax + bodyBytesMax) throw new Error(`it has ${size} bytes, more than any state file`)
+    const bytes = Buffer.alloc(size)
+    for (let at = 0; at < size;) {
+      const got = readSync(fd, bytes, at, size - at, at)
+      if (got === 0) throw new Error('it became shorter while it was read')
+      at += got
+    }
+    return bytes
   } finally {
-    closeSync(handle)
+    closeSync(fd)
   }
 }
