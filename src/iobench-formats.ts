@@ -40,13 +40,14 @@ function human(path: string, result: DriveBench): string {
   ].join('\n')
 }
 
-/** Best against best, because the best of many cells is the luckiest too; a tenth is what one cell differs by within minutes. */
-function verdict({ best, own }: DriveBench): string {
+/** Blocks beyond or below the engine's are nothing that `hypura run` can be told to use. */
+function verdict({ best, own, duel }: DriveBench): string {
   if (best === undefined) return 'verdict  nothing was learnt of the drive'
-  const ownBytesPerSecond = Math.max(...own.map(({ bytesPerSecond }) => bytesPerSecond))
-  if (best.bytesPerSecond <= ownBytesPerSecond * 1.1) return 'verdict  the engine reads as fast as this drive was seen to give'
-  const advice = best.backend === own[0]!.backend && best.depth === own[0]!.depth ? '' : `; try --io ${best.backend} --io-depth ${best.depth}`
-  return `verdict  the best cell is ${percent(best.bytesPerSecond / ownBytesPerSecond - 1)} faster than the engine's way of reading${advice}`
+  if (duel === undefined) return 'verdict  no other way than the engine\'s was measured'
+  const rival = duel.rival[0]!
+  if (!duel.won) return `verdict  no way beat the engine's in each round (${way(rival)} came to ${percent(duel.ratio)} of it)`
+  const advice = rival.blockBytes === own[0]!.blockBytes ? `; try --io ${rival.backend} --io-depth ${rival.depth}` : '; the engine does not read in such blocks'
+  return `verdict  ${way(rival)} is ${percent(duel.ratio - 1)} faster than the engine's way, in each of ${duel.rival.length} rounds${advice}`
 }
 
 const md = (_: string, result: DriveBench): string => [
@@ -57,7 +58,7 @@ const md = (_: string, result: DriveBench): string => [
 
 const csv = (_: string, result: DriveBench): string => [columns.join(','), ...allCells(result).map((cell) => values(cell).join(','))].join('\n')
 
-function json(path: string, { drive, fileBytes, seed, passes, cells, own, ownBytesPerSecond, best, warnings }: DriveBench): unknown {
+function json(path: string, { drive, fileBytes, seed, passes, cells, own, ownBytesPerSecond, best, duel, warnings }: DriveBench): unknown {
   const object = (cell: ReadCell): unknown => ({ ...Object.fromEntries(values(cell).map((value, i) => [columns[i], value === '' ? null : value])), gb_s: cell.bytesPerSecond / 1e9 })
   return {
     schema: 1,
@@ -69,6 +70,7 @@ function json(path: string, { drive, fileBytes, seed, passes, cells, own, ownByt
     engine_gb_s: ownBytesPerSecond / 1e9,
     engine_cells: own.map(object),
     best: best === undefined ? null : object(best),
+    duel: duel === undefined ? null : { own: duel.own.map(object), rival: duel.rival.map(object), ratio: duel.ratio, won: duel.won },
     cells: cells.map(object),
     warnings,
   }

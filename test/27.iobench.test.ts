@@ -1,14 +1,13 @@
 // What could break: a bandwidth that a cache gave passes for the drive's, a table that disagrees with its JSON, a plan that goes
 // on assuming after the drive was measured, a run that leaves something behind.
 // How we notice: the command runs on real files, its formats are compared with each other, and the state folder is looked at.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { afterAll, expect, test } from 'vitest'
-import { cliPath, modelPath, runCli } from './support/run-cli.js'
+import { modelPath, runCli } from './support/run-cli.js'
+import { ctrlC, startTerminal, terminalObstacle } from './support/terminal.js'
 import { driveOf } from '../ts/engine/index.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'hypura-iobench-'))
@@ -25,6 +24,7 @@ interface Report {
   readonly engine_gb_s: number
   readonly cells: readonly { readonly backend: string; readonly block_bytes: number; readonly depth: number; readonly gb_s: number; readonly bytes: number; readonly os_bytes: number | null; readonly cached: boolean }[]
   readonly engine_cells: readonly unknown[]
+  readonly duel: { readonly own: readonly unknown[]; readonly rival: readonly unknown[]; readonly ratio: number } | null
   readonly drive: { readonly kind: string }
 }
 
@@ -36,6 +36,7 @@ test.skipIf(!isDisk)('cells, figures that agree with the system, and a profile t
   const report = JSON.parse(run.stdout) as Report
   expect(report).toMatchObject({ schema: 1, drive: { kind: 'disk' } })
   expect(report.engine_cells).toHaveLength(3)
+  expect(report.duel).toMatchObject({ own: { length: 3 }, rival: { length: 3 } })
   for (const cell of report.cells) {
     expect(cell.gb_s).toBeGreaterThan(0)
     if (cell.backend !== 'buffered' && cell.os_bytes !== null) expect(Math.abs(cell.os_bytes - cell.bytes) / cell.bytes).toBeLessThan(0.02)
@@ -44,6 +45,7 @@ test.skipIf(!isDisk)('cells, figures that agree with the system, and a profile t
   expect(readdirSync(join(state, 'drives'))).toHaveLength(1)
   const after = JSON.parse((await runCli(['plan', modelPath('fable-draft-q8_0.gguf'), '-o', 'json'], { env })).stdout) as { disk_measured_at: string | null; disk_bytes_per_second: number }
   if (driveOf(modelPath('fable-draft-q8_0.gguf')).devices.join() === driveOf(large).devices.join()) expect(after.disk_measured_at).toMatch(/^\d{4}-/)
+  if (after.disk_measured_at !== null) expect(after.disk_bytes_per_second / 1e9, 'the plan has the figure that iobench prints').toBe(report.engine_gb_s)
   const human = (await runCli(['iobench', large, ...cells, '--no-save', '--backend', 'pread'], { env: { HYPURA_STATE_DIR: join(folder, 'none') } })).stdout
   expect(human).toMatch(/pread 64\.0 KiB +[\d.]+ +[\d.]+\n/)
   expect(human).toMatch(/^engine .*GB\/s, median of/m)
@@ -91,10 +93,11 @@ test('no file, a folder and depths that do not go with a block size are typed er
   expect((await runCli(['iobench', large, '--block-size', '16MiB', '--depth', '32'])).code).toBe(2)
 })
 
-test('SIGINT ends it with 130 before its time', async () => {
-  // The progress of cells is silent in a pipe: the signal comes a while after the start.
-  const run = spawn(process.execPath, [cliPath, 'iobench', large, '--seconds', '60'], { env: { ...process.env, ...env }, stdio: 'ignore' })
-  setTimeout(() => run.kill('SIGINT'), 2000)
-  const [code] = await once(run, 'close') as [number | null]
-  expect(code).toBe(130)
-}, 30_000)
+test.skipIf(terminalObstacle() !== undefined)('shows how far it is on a terminal; Ctrl-C ends it with 130 before its time, and nothing is kept', { timeout: 60_000 }, async () => {
+  const kept = join(folder, 'interrupted')
+  await using terminal = startTerminal(['iobench', large, '--force', '--seconds', '60', '--block-size', '4KiB', '--depth', '1'], { env: { HYPURA_STATE_DIR: kept } })
+  await terminal.waitFor(/reading \S+ +\d+ % {2}\d+ of \d+ cells/)
+  terminal.type(ctrlC)
+  expect(await terminal.ended).toBe(130)
+  expect(existsSync(kept)).toBe(false)
+})

@@ -31,7 +31,7 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   const child = spawn(file, rest, {
     stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
-    env: { ...process.env, CI: '1', NO_COLOR: '1', ...options.env },
+    env: { ...process.env, CI: '1', NO_COLOR: '1', HYPURA_STATE_DIR: 'off', ...options.env },
   })
   let stdout = ''
   let stderr = ''

@@ -2,7 +2,9 @@
  * A drive's bandwidth by way of reading: a sweep of block sizes and depths over one file, per backend.
  *
  * The engine's own cell (its first backend, 4 MiB, depth 8) is measured at the beginning, in the middle and at the end: their
- * spread says how far the other cells can be trusted. No place is read again before the whole file was read: what the cache of
+ * spread says how far the other cells can be trusted. Those come in random order, because drives and neighbours change within
+ * seconds, and a sorted sweep would call that an effect of depth. The fastest of many cells is the luckiest one, so it meets the
+ * engine's own way again at the end, taking turns. No place is read again before the whole file was read: what the cache of
  * a drive or of a host holds has long been replaced, if only the file is large. A cell that the page cache served says so.
  */
 import { HypuraError } from '../base/errors.js'
@@ -10,7 +12,7 @@ import { type Drive, driveOf } from '../machine/drive.js'
 import { loadBinding } from '../native/load-binding.js'
 import { nativeLimits } from '../native/layout.gen.js'
 import { measureReads, type ReadCell } from './measure-reads.js'
-import { OffsetSet } from './read-offsets.js'
+import { OffsetSet, shuffled } from './read-offsets.js'
 import { callNative } from './native-errors.js'
 import { statSync } from 'node:fs'
 
@@ -33,10 +35,20 @@ export interface DriveBenchOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
+export interface Duel {
+  readonly own: readonly ReadCell[]
+  readonly rival: readonly ReadCell[]
+  /** Median of the rival's speeds by that of the engine's. */
+  readonly ratio: number
+  /** The rival was ahead by a tenth, and in each round. */
+  readonly won: boolean
+}
+
 export interface DriveBench {
   readonly drive: Drive
   readonly fileBytes: number
   readonly seed: number
+  /** By backend, block and depth. The engine's own way is the median of its passes. */
   readonly cells: readonly ReadCell[]
   /** How often the whole file was read, the last time in part. */
   readonly passes: number
@@ -46,6 +58,8 @@ export interface DriveBench {
   readonly ownBytesPerSecond: number
   /** The fastest cell that no cache served; undefined when there is none. */
   readonly best: ReadCell | undefined
+  /** The fastest other way and the engine's, in turns; undefined when no other way was measured, or a cache served them all. */
+  readonly duel: Duel | undefined
   readonly warnings: readonly string[]
 }
 
@@ -61,6 +75,9 @@ const passEnd = 0.9
 const largeBytes = 2 ** 30
 /** The engine's cell is the one that counts: it gets more time than the others. */
 const ownSeconds = 1.5
+const duelRounds = 3
+/** What two measurements of the same differ by. */
+const leadMin = 1.1
 
 interface Cell {
   readonly backend: BenchBackend
@@ -81,11 +98,11 @@ export async function benchDrive(path: string, options: DriveBenchOptions = {}):
   let avoid = new OffsetSet(fileBytes)
   let passes = 1
   let readInPass = 0
-  const total = cells.length + 3
-  const found: ReadCell[] = []
+  const total = cells.length + 3 + 2 * duelRounds
+  const found = new Map<Cell, ReadCell>()
   const own: ReadCell[] = []
   let done = 0
-  const measure = async (cell: Partial<Cell>, time: number, into: ReadCell[]): Promise<void> => {
+  const measure = async (cell: Partial<Cell>, time: number): Promise<ReadCell> => {
     if (readInPass > fileBytes * passEnd) {
       avoid = new OffsetSet(fileBytes)
       passes++
@@ -93,18 +110,50 @@ export async function benchDrive(path: string, options: DriveBenchOptions = {}):
     }
     const result = await measureReads(path, { ...cell, seconds: time, bytesMax: Math.max(cell.blockBytes ?? nativeLimits.readBytesMax, fileBytes - readInPass), seed: (seed + done) % 2 ** 32, avoid, signal })
     readInPass += result.bytes
-    into.push(result)
     onProgress?.(++done, total)
+    return result
   }
-  for (const [i, cell] of cells.entries()) {
-    if (i === 0 || i === Math.floor(cells.length / 2)) await measure({}, ownSeconds, own)
-    await measure(cell, seconds, found)
+  const isOwnWay = ({ backend, blockBytes, depth }: Pick<ReadCell, 'backend' | 'blockBytes' | 'depth'>): boolean =>
+    backend === own[0]!.backend && blockBytes === own[0]!.blockBytes && depth === own[0]!.depth
+  onProgress?.(0, total)
+  const place = shuffled(cells.length, seed)
+  for (let i = 0; i < cells.length; i++) {
+    if (i === 0 || i === Math.floor(cells.length / 2)) own.push(await measure({}, ownSeconds))
+    const cell = cells[place(i)]!
+    if (isOwnWay(cell)) onProgress?.(++done, total)
+    else found.set(cell, await measure(cell, seconds))
   }
-  await measure({}, ownSeconds, own)
-  const speeds = own.map(({ bytesPerSecond }) => bytesPerSecond).toSorted((a, b) => a - b)
-  const [best] = [...found, ...own].filter(({ cached }) => !cached).toSorted((a, b) => b.bytesPerSecond - a.bytesPerSecond)
-  return { drive, fileBytes, seed, cells: found, own, ownBytesPerSecond: speeds[Math.floor(speeds.length / 2)]!, best, passes, warnings: warningsOf(drive, fileBytes, found, own) }
+  own.push(await measure({}, ownSeconds))
+  const swept = cells.map((cell) => found.get(cell) ?? medianCell(own))
+  const rival = fastest(swept.filter((cell) => !isOwnWay(cell)))
+  const [mine, theirs]: [ReadCell[], ReadCell[]] = [[], []]
+  for (let round = 0; round < duelRounds && rival !== undefined; round++) {
+    mine.push(await measure({}, seconds))
+    theirs.push(await measure(rival.way, seconds))
+  }
+  const best = fastest([...swept, ...own])?.cell
+  const duel = rival === undefined ? undefined : judgeDuel(mine, theirs)
+  return { drive, fileBytes, seed, cells: swept, own, ownBytesPerSecond: medianSpeed(own), best, duel, passes, warnings: warningsOf(drive, fileBytes, swept, own) }
 }
+
+/** Cells that a cache served are none of the drive's. */
+function fastest(cells: readonly ReadCell[]): { readonly cell: ReadCell; readonly way: Cell } | undefined {
+  const [cell] = cells.filter(({ cached }) => !cached).toSorted((a, b) => b.bytesPerSecond - a.bytesPerSecond)
+  return cell === undefined ? undefined : { cell, way: { backend: cell.backend as BenchBackend, blockBytes: cell.blockBytes, depth: cell.depth } }
+}
+
+/** Exported for its test. One pass of each per round, in order. */
+export function judgeDuel(own: readonly ReadCell[], rival: readonly ReadCell[]): Duel {
+  const ratio = medianSpeed(rival) / medianSpeed(own)
+  const isClean = [...own, ...rival].every(({ cached }) => !cached)
+  return { own, rival, ratio, won: isClean && ratio >= leadMin && rival.every(({ bytesPerSecond }, i) => bytesPerSecond > own[i]!.bytesPerSecond) }
+}
+
+/** Of an even count the slower one in the middle: a real cell, and never flattering. */
+function medianCell(cells: readonly ReadCell[]): ReadCell {
+  return cells.toSorted((a, b) => a.bytesPerSecond - b.bytesPerSecond)[Math.floor((cells.length - 1) / 2)]!
+}
+const medianSpeed = (cells: readonly ReadCell[]): number => medianCell(cells).bytesPerSecond
 
 function requireDisk(path: string, drive: Drive): void {
   if (drive.kind === 'disk' || drive.kind === 'unknown') return

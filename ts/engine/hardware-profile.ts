@@ -1,12 +1,12 @@
 /**
  * What was measured of a drive: its bandwidth by way of reading, kept between runs so that plans need not assume.
  *
- * One state file per drive, named after what identifies it (devices, model, serial number, size). A drive that tells none of
- * these shares its file with others of its name, which costs a worse guess and nothing else. Never decides anything but
+ * One state file per drive, named after what identifies it: serial number, model and size, so that it is known again under another
+ * name; without a serial number (virtual drives) this machine and the drive's name, because homes are shared. Never decides anything but
  * expectations: no token depends on it.
  */
 import { createHash } from 'node:crypto'
-import { release } from 'node:os'
+import { hostname, release } from 'node:os'
 import { z } from 'zod'
 import { type Drive, driveOf } from '../machine/drive.js'
 import { nativeLimits } from '../native/layout.gen.js'
@@ -70,10 +70,11 @@ export interface MeasuredCost {
   readonly warning: string | undefined
 }
 
-/** Undefined where a drive cannot be told from another: in memory, behind a network or an overlay. */
-function fileName(drive: Drive): string | undefined {
+/** Exported for its test. Undefined where a drive cannot be told from another: in memory, behind a network or an overlay. */
+export function fileName(drive: Drive): string | undefined {
   if (drive.kind !== 'disk' || drive.devices.length === 0) return undefined
-  const identity = JSON.stringify([drive.devices, drive.model, drive.serial, drive.sizeBytes, drive.fileSystem])
+  const named = drive.serial === undefined ? [hostname(), drive.devices] : [drive.serial]
+  const identity = JSON.stringify([...named, drive.model, drive.sizeBytes, drive.fileSystem])
   return `drives/${createHash('sha256').update(identity).digest('hex').slice(0, 32)}`
 }
 
@@ -113,13 +114,22 @@ export function driveCostFor(path: string, backend: string = 'auto'): MeasuredCo
   return { cost: cost ?? assumedDrive, measured: cost !== undefined, measuredAt: cost === undefined ? undefined : profile!.measuredAt, warning }
 }
 
-/** Bandwidth at the engine's block size and depth, or the best cell beside it; latency of the smallest single read. */
+/** As an engine chooses among them. */
+const engineOrder = ['uring', 'pread', 'buffered']
+
+/**
+ * Bandwidth in the engine's own way, the median of what was measured, because plans that hope for a lucky pass disappoint; without
+ * such a cell, the best there is. Latency of the smallest single read.
+ */
 export function costOf(profile: DriveProfile, backend: string): DriveCost | undefined {
-  const usable = profile.cells.filter((cell) => (backend === 'auto' ? cell.direct : cell.backend === backend))
-  const own = usable.filter(({ blockBytes, depth }) => blockBytes === nativeLimits.readBytesMax && depth === nativeLimits.ioDepthDefault)
-  const [fastest] = (own.length > 0 ? own : usable).toSorted((a, b) => b.bytesPerSecond - a.bytesPerSecond)
-  if (fastest === undefined) return undefined
+  const isOwn = ({ blockBytes, depth }: ProfileCell): boolean => blockBytes === nativeLimits.readBytesMax && depth === nativeLimits.ioDepthDefault
+  const auto = engineOrder.find((name) => profile.cells.some((cell) => cell.backend === name && isOwn(cell)))
+  const chosen = backend === 'auto' ? auto : backend
+  const usable = profile.cells.filter((cell) => (chosen === undefined ? cell.direct : cell.backend === chosen))
+  const own = usable.filter(isOwn).toSorted((a, b) => a.bytesPerSecond - b.bytesPerSecond)
+  const typical = own[Math.floor((own.length - 1) / 2)] ?? usable.toSorted((a, b) => b.bytesPerSecond - a.bytesPerSecond)[0]
+  if (typical === undefined) return undefined
   const [smallest] = usable.filter(({ depth }) => depth === 1).toSorted((a, b) => a.blockBytes - b.blockBytes)
   const latencySeconds = smallest === undefined ? assumedDrive.latencySeconds : smallest.latencyP50Ms / 1000
-  return { bytesPerSecond: fastest.bytesPerSecond, latencySeconds }
+  return { bytesPerSecond: typical.bytesPerSecond, latencySeconds }
 }

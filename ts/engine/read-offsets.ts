@@ -76,10 +76,10 @@ export function drawOffsets({ fileBytes, blockBytes, count, seed, avoid }: Offse
 }
 
 /**
- * A permutation of 0 .. n - 1 that takes no memory: a Feistel network over the next power of four, walked until the number is
+ * A permutation of 0 .. n - 1, place by place, that takes no memory: a Feistel network over the next power of four, walked until the number is
  * below n (Black and Rogaway 2002). n at most 2^32.
  */
-function shuffled(n: number, seed: number): (i: number) => number {
+export function shuffled(n: number, seed: number): (i: number) => number {
   const halfBits = Math.max(1, Math.ceil(Math.log2(Math.max(2, n)) / 2))
   const mask = 2 ** halfBits - 1
   const once = (value: number): number => {

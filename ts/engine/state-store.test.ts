@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { afterAll, beforeEach, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { decodeState, encodeState, readState, stateFolder, writeState } from './state-store.js'
@@ -65,6 +66,33 @@ test('another format, another kind, huge lengths and other values are ignored', 
     writeState('values', 'test', wrong)
     expect(read('values')).toMatchObject({ value: undefined, warning: expect.stringContaining('values are not') })
   }
+})
+
+/** Header and checksum as they should be, around a body that no writer of ours makes. */
+function framed(body: readonly number[]): Buffer {
+  const behind = Buffer.concat([Buffer.from('test'), Uint8Array.from(body)])
+  const header = Buffer.alloc(24)
+  for (const [i, word] of [0x54535948, 1, 4, body.length, crc32(behind)].entries()) header.writeUInt32LE(word, i * 4)
+  return Buffer.concat([header, behind])
+}
+
+const array = [0xdd, 0x00, 0xff, 0xff, 0xff] // 16.7 million items, none of them there: 128 MiB, if anybody believed it
+test.each([
+  ['an array that is not there', array], ['64 of them in each other', Array.from({ length: 64 }, () => array).flat()], ['a map of 2^31', [0xdf, 0x80, 0, 0, 0]], ['a text of 4 GB', [0xdb, 0xff, 0xff, 0xff, 0xff]],
+  ['lists in lists', Array.from({ length: 200_000 }, () => 0x91)], ['a record', [0x92, 0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61, 1, 1]], ['an error', [0xc7, 2, 0x65, 0x91, 0xa1]], ['nothing', []],
+  ['another prototype', [0x81, 0xa9, ...Buffer.from('__proto__'), 0x81, 0xa1, 0x61, 1]],
+])('a well-framed body of %s is ignored, in little memory and time', (_, body) => {
+  const peak = process.resourceUsage().maxRSS
+  writeFileSync(join(folder, 'body'), framed(body))
+  expect(read('body')).toMatchObject({ value: undefined, warning: expect.stringContaining('was ignored') })
+  expect(({} as { a?: number }).a).toBeUndefined()
+  expect(process.resourceUsage().maxRSS - peak, 'KiB').toBeLessThan(100 * 1024)
+})
+
+test('what a process left behind that died while writing stops nobody', () => {
+  writeFileSync(join(folder, `kept.${process.pid}.tmp`), 'half')
+  expect(writeState('kept', 'test', value)).toBeUndefined()
+  expect(read('kept').value).toEqual(value)
 })
 
 test('what is no file, too large or out of reach costs a sentence and no time', () => {

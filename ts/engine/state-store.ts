@@ -7,6 +7,7 @@
  * is a stranger's: size, header, checksum and, by the caller's schema, every value are checked. A file that fails is as good as
  * absent, with one sentence about it; state may cost a better guess, never a run.
  */
+import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -60,12 +61,14 @@ export function writeState(name: string, kind: string, value: unknown): string |
   const folder = stateFolder()
   if (folder === undefined) return undefined
   const path = join(folder, name)
-  const beside = `${path}.${process.pid}.tmp`
+  // Not by process number: programs in two containers have the same and share a home.
+  const beside = `${path}.${randomBytes(6).toString('hex')}.tmp`
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     const fd = openSync(beside, 'wx', 0o600)
     try {
-      writeSync(fd, encodeState(kind, value))
+      const bytes = encodeState(kind, value)
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at)
       fsyncSync(fd)
     } finally {
       closeSync(fd)
