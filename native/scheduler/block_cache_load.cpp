@@ -20,6 +20,7 @@ void BlockCache::State::load_completed(uint32_t fetch, Completed what) {
 }
 
 Status BlockCache::load(const std::atomic<bool>& cancelled) {
+  if (fixed_) return {};
   State& s = *state_;
   uint32_t n_experts = 0;
   for (uint32_t i = 0; i < s.table.size(); ++i) {
