@@ -79,12 +79,11 @@ inline bool quantize_256(const float* x, ActivationA256& out) {
 inline bool quantize_8x32(const float* x, ActivationA32& out) {
   __builtin_memset(&out, 0, sizeof out);
   for (int k = 0; k < 8; ++k, x += 32) {
-    const float amax = float_of(magnitude_max(x, 32));
-    const float d = amax / 127.0f;
+    const float d = float_of(magnitude_max(x, 32)) / 127.0f;
     const float stored =
         _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(d), _MM_FROUND_TO_NEAREST_INT)));
     if ((bits_of(stored) & 0x7fffffffu) >= kInfinityBits) return false;
-    const float inverse = 127.0f / amax;
+    const float inverse = 1.0f / d;
     if (bits_of(inverse) >= kInfinityBits) continue;
     out.d[k] = stored;
     const __m256i q = round_32(x, _mm256_set1_ps(inverse));

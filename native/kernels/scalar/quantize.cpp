@@ -49,7 +49,7 @@ bool quantize_8x32(const float* x, ActivationA32& out) {
     const float d = amax / 127.0f;
     const float stored = half_to_float(float_to_half(d));
     if (!std::isfinite(stored)) return false;
-    const float inverse = 127.0f / amax;
+    const float inverse = 1.0f / d;
     if (!std::isfinite(inverse)) continue;
     out.d[k] = stored;
     round_all(x, 32, inverse, out.q[k]);
