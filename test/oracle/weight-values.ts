@@ -144,3 +144,6 @@ const readers: ReadonlyMap<number, BlockReader> = new Map([
   [14, q6k],
   [30, single(bfloat)],
 ])
+
+/** ggml ids of the types that have a formula. */
+export const weightTypes: readonly number[] = [...readers.keys()]
