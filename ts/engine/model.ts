@@ -1,7 +1,6 @@
 /** A loaded model: its plan, its tokenizer and template, and the sequences that run on it. */
 import { HypuraError } from '../base/errors.js'
 import type { EngineFacts, NativeEngine } from '../native/native-binding.js'
-import { assumedDrive } from '../prefetch/cost-model.js'
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../tokenizer/chat-template.js'
 import { type ConversationOptions, tokenizeConversation } from '../tokenizer/conversation.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -48,7 +47,7 @@ export class Model implements AsyncDisposable {
         manifest: description.manifest,
         regions: { pinCount: plan.regions.pinCount, poolSlots: plan.regions.poolSlots },
         eviction: options.eviction ?? 'cost-aware',
-        drive: assumedDrive,
+        drive: plan.drive.cost,
       }, (text) => this.#warnings.push(text))
     }
   }
