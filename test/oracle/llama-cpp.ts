@@ -33,7 +33,15 @@ const folder = join(checkoutRoot, 'test/oracle/node_modules/node-llama-cpp')
 export const hasOracle = (): boolean => existsSync(folder)
 export const oracleVersion = '3.22.1'
 
-export async function openOracle(): Promise<Llama> {
+let opened: Promise<Llama> | undefined
+
+/** The same instance every time: each one listens to the end of the process. */
+export function openOracle(): Promise<Llama> {
+  opened ??= open()
+  return opened
+}
+
+async function open(): Promise<Llama> {
   if (!hasOracle()) throw new Error('node-llama-cpp is not installed: run "npm run setup" in test/oracle')
   const module = (await import(pathToFileURL(join(folder, 'dist/index.js')).href)) as LlamaModule
   return module.getLlama({ gpu: false, build: 'never', logLevel: 'error' })
