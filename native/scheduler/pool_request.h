@@ -49,6 +49,10 @@ class PoolRequest {
   // Nobody waits any more: what has not begun is dropped, what has is quarantined.
   void cancel();
 
+  // Between sweeps: ends the request, and only the first `slots` of the pool are used from here on; what others hold is let
+  // go, what they load is dropped or abandoned.
+  void limit(uint32_t slots);
+
   void release(SlotId slot);
   // Completion of fetch first_fetch + slot.
   void completed(SlotId slot, Completed what);
