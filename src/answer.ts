@@ -38,6 +38,9 @@ export async function showAnswer(path: string, model: Model, generate: () => Gen
 export function showFooter({ result, stats }: Answer, model: Model): void {
   const seconds = (result.timings.prefillMs + result.timings.decodeMs) / 1000
   const sweeps = Math.max(1, result.usage.completionTokens)
+  // What a mapped file reads only the system knows, and a hit there means nothing.
+  const mapped = stats.mode === 'mmap'
+  const read = mapped ? stats.os_bytes_read ?? 0 : stats.bytes_read
   const share = seconds > 0 ? stats.stall_ms / 1000 / seconds : 0
   note(`[${[
     `${result.usage.completionTokens} tok`,
@@ -45,10 +48,10 @@ export function showFooter({ result, stats }: Answer, model: Model): void {
     `ttft ${duration(stats.ttft_ms)}`,
     stats.mode,
     `budget ${bytes(model.plan.budgetBytes)}`,
-    `hit ${percent(stats.hit_rate)}`,
-    `${(stats.bytes_read / sweeps / 2 ** 20).toFixed(2)} MiB/tok`,
-    `${(seconds > 0 ? stats.bytes_read / seconds / 1e9 : 0).toFixed(2)} GB/s`,
-    `stall ${percent(share)}`,
+    ...(mapped ? [] : [`hit ${percent(stats.hit_rate)}`]),
+    `${(read / sweeps / 2 ** 20).toFixed(2)} MiB/tok`,
+    `${(seconds > 0 ? read / seconds / 1e9 : 0).toFixed(2)} GB/s`,
+    ...(mapped ? [] : [`stall ${percent(share)}`]),
     `seed ${result.seed}`,
     result.reason,
   ].join(' · ')}]`)

@@ -25,9 +25,11 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
 /** First line of every run, so that nobody measures the wrong mode. */
 export function modeLine({ plan, facts }: Model): string {
   const io = `${facts.ioBackend} ${facts.direct ? 'direct' : `buffered (${facts.directReason})`}`
-  const weights = plan.mode === 'resident'
-    ? `all ${bytes(plan.modelBytes)} of weights in memory`
-    : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
+  const weights = plan.mode === 'mmap'
+    ? `${bytes(plan.modelBytes)} of weights left to the page cache`
+    : plan.residentBytes === plan.modelBytes
+      ? `all ${bytes(plan.modelBytes)} of weights in memory`
+      : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
   return [
     `mode: ${plan.mode}`,
     io,

@@ -1,6 +1,6 @@
 // What could break: a byte that arrives late, a band in the wrong slot, a kernel that sums in another order when the batch
 // or the thread count changes. Each would move a logit.
-// How we notice: one SHA-256 over budgets, backends, threads and chunk sizes, per model. HYPURA_LONG=1 runs every
+// How we notice: one SHA-256 over budgets, backends, threads, chunk sizes and the two modes without a cache, per model. HYPURA_LONG=1 runs every
 // combination instead of one that covers all pairs.
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -40,6 +40,11 @@ async function expectOneHash(path: string, positions: number): Promise<void> {
     })
     if (run.mode === 'stream' && run.missBytes > 0) streamed++
     hashes.set(run.sha256, [...(hashes.get(run.sha256) ?? []), `${run.mode} ${JSON.stringify(configuration)}`])
+  }
+  for (const mode of ['mmap', 'bare'] as const) {
+    const run = await logitsHash(path, { mode, positions, batchSize: 7, logitsRows: 1 })
+    hashes.set(run.sha256, [...(hashes.get(run.sha256) ?? []), mode])
+    expect([run.mode, run.readBytes]).toEqual([mode, 0])
   }
   expect([...hashes.values()], 'one hash for all').toHaveLength(1)
   expect(streamed, 'runs that streamed').toBeGreaterThan(configurations.length / 4)

@@ -98,7 +98,7 @@ std::string load_budget() {
       .FIELD(T, pool_slot_bytes).FIELD(T, row_slot_bytes).FIELD(T, kv_bytes).FIELD(T, scratch_bytes)
       .FIELD(T, pool_slots).FIELD(T, row_slots).FIELD(T, pin_count).FIELD(T, n_ctx)
       .FIELD(T, n_sequences).FIELD(T, batch_positions).FIELD(T, logits_rows)
-      .FIELD(T, reserved).text();
+      .FIELD(T, placement).text();
 }
 
 std::string load_header() {
@@ -236,6 +236,10 @@ std::string enums() {
       .add("gating", numbers<Gating>({{"softmax", Gating::kSoftmax},
                                       {"sigmoid", Gating::kSigmoid},
                                       {"softmaxAfterTopK", Gating::kSoftmaxAfterTopK}}).text())
+      .add("weightPlacement",
+           numbers<WeightPlacement>({{"cache", WeightPlacement::kCache},
+                                     {"mapped", WeightPlacement::kMapped},
+                                     {"copied", WeightPlacement::kCopied}}).text())
       .add("quantType", quant_types())
       .add("nativeCode", codes.text())
       .add("counterIndex", counters.text())

@@ -1,6 +1,7 @@
 // check_budget(): every region holds what the tables need, and all of them together stay inside the budget.
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "native/base/bytes.h"
 #include "native/base/limits.h"
@@ -89,11 +90,33 @@ void check_counts(const LoadRecords& records, BudgetCheck& check) {
   check.range(FIELD(n_sequences), 1, kSequencesMax);
   check.range(FIELD(batch_positions), 1, kBatchPositionsMax);
   check.range(FIELD(logits_rows), 1, kBatchPositionsMax);
-  check.range(FIELD(reserved), 0, 0);
+  const auto placement = static_cast<uint32_t>(budget.placement);
+  check.range("placement", offsetof(LoadBudget, placement), placement, 0,
+              static_cast<uint32_t>(WeightPlacement::kCopied));
+}
+
+// Weights outside of a cache: no region but, for a copy, the files themselves.
+void check_images(const LoadRecords& records, BudgetCheck& check) {
+  const LoadBudget& budget = records.budget;
+  uint64_t copied = 0;
+  if (budget.placement == WeightPlacement::kCopied)
+    for (const LoadFile& file : records.files) {
+      const auto next = checked_add(copied, file.size_bytes);
+      if (!next || !checked_add(*next, kDirectAlignmentBytes))
+        return check.fail(offsetof(LoadBudget, pinned_bytes), "the files do not fit in 64 bits");
+      copied = align_up(*next, kDirectAlignmentBytes);
+    }
+  check.range(FIELD(pinned_bytes), copied, copied);
+  for (const auto& [name, field, found] :
+       {std::tuple{FIELD(trunk_bytes)}, std::tuple{FIELD(ring_bytes)},
+        std::tuple{FIELD(pool_slot_bytes)}, std::tuple{FIELD(row_slot_bytes)},
+        std::tuple{FIELD(pool_slots)}, std::tuple{FIELD(row_slots)}, std::tuple{FIELD(pin_count)}})
+    check.range(name, field, found, 0, 0);
 }
 
 void check_regions(const LoadRecords& records, BudgetCheck& check) {
   const LoadBudget& budget = records.budget;
+  if (budget.placement != WeightPlacement::kCache) return check_images(records, check);
   const Needs needs = needs_of(records);
   check.holds(FIELD(trunk_bytes), needs.trunk);
   check.holds(FIELD(pinned_bytes), needs.pinned);

@@ -38,8 +38,16 @@ struct LoadFile {
 };
 static_assert(sizeof(LoadFile) == 40);
 
+// Where weights lie. Crosses the border as a number: append only.
+enum class WeightPlacement : uint32_t {
+  kCache = 0,   // pinned, streamed, pooled: scheduler/block_cache.h
+  kMapped = 1,  // the files are mapped, and the kernel decides what is in memory: the baseline
+  kCopied = 2,  // the files are read into memory as they are, and no cache is made: the yardstick of what the cache costs
+};
+
 // The itemised budget: region sizes that the planner summed. Their sum, each rounded up to 4096, must not exceed
-// budget_bytes.
+// budget_bytes. kMapped and kCopied have no regions for weights but, when copied, pinned_bytes: the files' sizes, each rounded
+// up to 4096.
 struct LoadBudget {
   uint64_t budget_bytes;
   uint64_t trunk_bytes;
@@ -56,7 +64,7 @@ struct LoadBudget {
   uint32_t n_sequences;
   uint32_t batch_positions;  // 1 .. kBatchPositionsMax: positions of one prefill sweep
   uint32_t logits_rows;      // >= 1: rows of logits that one sweep may report at once
-  uint32_t reserved;         // 0
+  WeightPlacement placement;
 };
 static_assert(sizeof(LoadBudget) == 96);
 

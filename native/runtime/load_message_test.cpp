@@ -241,7 +241,18 @@ TEST(load_refuses_budgets_that_do_not_hold) {
       {"batch", [](Message& m) { m.budget().batch_positions = 513; }, "batch_positions"},
       {"rows", [](Message& m) { m.budget().logits_rows = 0; }, "logits_rows"},
       {"sequences", [](Message& m) { m.budget().n_sequences = 0; }, "n_sequences"},
-      {"reserved", [](Message& m) { m.budget().reserved = 1; }, "reserved"},
+      {"placement", [](Message& m) { m.budget().placement = WeightPlacement{3}; }, "placement"},
+  });
+  const auto without_cache = [](Message& m, WeightPlacement placement) {
+    LoadBudget& b = m.budget();
+    b.trunk_bytes = b.pinned_bytes = b.ring_bytes = b.pool_slot_bytes = b.row_slot_bytes = 0;
+    b.pool_slots = b.row_slots = b.pin_count = 0;
+    b.placement = placement;
+  };
+  expect_refusals(tiny_mixture(), {
+      {"rows beside a map", [&](Message& m) { without_cache(m, WeightPlacement::kMapped); m.budget().row_slots = 1; }, "row_slots"},
+      {"pins beside a map", [&](Message& m) { without_cache(m, WeightPlacement::kMapped); m.budget().pin_count = 1; }, "pin_count"},
+      {"a copy without room", [&](Message& m) { without_cache(m, WeightPlacement::kCopied); }, "pinned_bytes"},
   });
   expect_refusals(tiny_dense(), {
       {"slots for no expert", [](Message& m) { m.budget().pool_slots = 2; }, "pool_slots"},

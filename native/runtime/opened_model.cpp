@@ -1,5 +1,6 @@
 #include "native/runtime/opened_model.h"
 
+#include "native/base/bytes.h"
 #include "native/base/limits.h"
 #include "native/nvme_io/fault_io.h"
 #include "native/runtime/load_checks.h"
@@ -83,9 +84,9 @@ MeasureOptions measure_options(const LoadMessage& message, uint32_t threads) {
           .n_sequences = message.budget.n_sequences};
 }
 
-Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options,
-                         scheduler::EventRing& events, const std::atomic<bool>& cancelled,
-                         const Publish& publish) {
+Status OpenedModel::open_cache(const LoadMessage& message, const EngineOptions& options,
+                               scheduler::EventRing& events, const std::atomic<bool>& cancelled,
+                               const Publish& publish) {
   HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend, open_io(options, facts));
   HYPURA_TRY_ASSIGN(files, open_files(message, backend->capabilities().direct, facts));
   HYPURA_TRY_ASSIGN(arena, Arena::create(*placed_bytes(message.budget)));
@@ -94,7 +95,50 @@ Status OpenedModel::open(const LoadMessage& message, const EngineOptions& option
       cache, scheduler::BlockCache::create(message.table, cache_sizes(message.budget), files,
                                            std::move(backend), options.io_depth, *arena, events));
   publish(cache->counters());
-  HYPURA_TRY(cache->load(cancelled));
+  return cache->load(cancelled);
+}
+
+// Files as they are, mapped or copied; no reads follow, so no backend is opened.
+Status OpenedModel::open_images(const LoadMessage& message, const std::atomic<bool>& cancelled,
+                                const Publish& publish) {
+  const bool copies = message.budget.placement == WeightPlacement::kCopied;
+  HYPURA_TRY_ASSIGN(files, open_files(message, copies, facts));
+  facts.io_backend = copies ? "copy" : "mmap";
+  facts.io_reason = "asked for";
+  if (!copies) facts.direct_reason = "the kernel pages the file in";
+  HYPURA_TRY_ASSIGN(arena, Arena::create(*placed_bytes(message.budget)));
+  HYPURA_TRY(arena->touch(cancelled));
+
+  std::vector<const std::byte*> images;
+  std::vector<std::span<std::byte>> places;
+  for (const ModelFile& file : files) {
+    if (copies) {
+      HYPURA_TRY_ASSIGN(const std::span<std::byte> place,
+                        arena->carve(align_up(file.size_bytes(), kDirectAlignmentBytes),
+                                     kDirectAlignmentBytes));
+      places.push_back(place);
+      images.push_back(place.data());
+    } else {
+      HYPURA_TRY_ASSIGN(nvme_io::MappedFile image, nvme_io::MappedFile::map(file));
+      images.push_back(image.data());
+      mapped.push_back(std::move(image));
+    }
+  }
+  cache = scheduler::BlockCache::create_fixed(message.table, std::move(images));
+  publish(cache->counters());
+  for (size_t i = 0; i < places.size(); ++i)
+    HYPURA_TRY(nvme_io::copy_file(files[i], places[i], cancelled));
+  return {};
+}
+
+Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options,
+                         scheduler::EventRing& events, const std::atomic<bool>& cancelled,
+                         const Publish& publish) {
+  if (message.budget.placement == WeightPlacement::kCache) {
+    HYPURA_TRY(open_cache(message, options, events, cancelled, publish));
+  } else {
+    HYPURA_TRY(open_images(message, cancelled, publish));
+  }
 
   const kernels::KernelSet& kernels = kernels::choose_kernels(nullptr);
   HYPURA_TRY_ASSIGN(pool, kernels::ThreadPool::create(options.threads));

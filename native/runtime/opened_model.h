@@ -17,6 +17,7 @@
 #include "native/model/decoder.h"
 #include "native/model/kv_cache.h"
 #include "native/nvme_io/arena.h"
+#include "native/nvme_io/file_image.h"
 #include "native/nvme_io/io_backend.h"
 #include "native/nvme_io/model_file.h"
 #include "native/runtime/load_message.h"
@@ -35,7 +36,7 @@ struct EngineOptions {
 
 // What was found out while opening, for the host.
 struct EngineFacts {
-  std::string io_backend;
+  std::string io_backend;  // or "mmap", "copy": weights outside of a cache
   std::string io_reason;
   bool direct = false;  // all files are read past the page cache
   std::string direct_reason;
@@ -59,12 +60,20 @@ struct OpenedModel {
   // Torn down from the last to the first.
   std::vector<nvme_io::ModelFile> files;
   std::optional<nvme_io::Arena> arena;
+  std::vector<nvme_io::MappedFile> mapped;  // WeightPlacement::kMapped
   std::unique_ptr<scheduler::BlockCache> cache;
   std::unique_ptr<kernels::ThreadPool> pool;
   std::optional<model::KvCache> kv;
   std::optional<ScratchLayout> scratch;
   std::unique_ptr<model::Decoder> decoder;
   EngineFacts facts;
+
+ private:
+  Status open_cache(const LoadMessage& message, const EngineOptions& options,
+                    scheduler::EventRing& events, const std::atomic<bool>& cancelled,
+                    const Publish& publish);
+  Status open_images(const LoadMessage& message, const std::atomic<bool>& cancelled,
+                     const Publish& publish);
 };
 
 // Sizes that a load needs besides weights, from the message's budget and the number of threads.

@@ -6,6 +6,7 @@
 #include "native/base/check.h"
 #include "native/base/hot_path_guard.h"
 #include "native/scheduler/block_cache_state.h"
+#include "native/scheduler/fixed_weights.h"
 
 namespace hypura::scheduler {
 namespace {
@@ -107,6 +108,7 @@ Result<std::optional<SlotId>> BlockCache::State::next(PoolRequest& request, Stal
 }
 
 void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
+  if (fixed_) return;
   State& s = *state_;
   CHECK(!s.fills_ring);
   s.sweep = sweep;
@@ -123,6 +125,7 @@ void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
 }
 
 void BlockCache::end_sweep() {
+  if (fixed_) return;
   State& s = *state_;
   s.pump();
   s.stream.end_sweep();
@@ -131,11 +134,18 @@ void BlockCache::end_sweep() {
 }
 
 const std::byte* BlockCache::trunk(BlockId block) const {
+  if (fixed_) return fixed_->extent(block, 0);
   DCHECK(state_->is(block, BlockKind::kTrunk));
   return state_->data[index_of(block)];
 }
 
 Result<BandRun> BlockCache::acquire_run(BlockId first, uint32_t count_max) {
+  BandRun run;
+  if (fixed_) {
+    run.count_ = fixed_->run(first, std::span(run.views_).first(std::min(count_max, BandRun::kBandsMax)));
+    if (run.count_ == 0) return misuse(first, "is not a band");
+    return run;
+  }
   State& s = *state_;
   if (!s.is(first, BlockKind::kBand)) return misuse(first, "is not a band");
   if (!s.sweeping || count_max == 0) return misuse(first, "was asked for outside of a sweep");
@@ -145,7 +155,6 @@ Result<BandRun> BlockCache::acquire_run(BlockId first, uint32_t count_max) {
   } else if (Status status = s.wait_for_band(first); !status.ok()) {
     return status;
   }
-  BandRun run;
   run.cache_ = this;
   for (const uint32_t limit = std::min(count_max, BandRun::kBandsMax); run.count_ < limit;) {
     const BlockId band{index_of(first) + run.count_};
@@ -169,8 +178,12 @@ void BlockCache::release_run(BandRun& run) {
 }
 
 Status BlockCache::request(std::span<const BlockId> blocks) {
-  State& s = *state_;
   if (blocks.empty()) return {};
+  if (fixed_) {
+    fixed_->request(blocks);
+    return {};
+  }
+  State& s = *state_;
   const BlockId first = blocks.front();
   const BlockKind kind =
       s.is(first, BlockKind::kRowBand) ? BlockKind::kRowBand : BlockKind::kExpert;
@@ -187,13 +200,21 @@ Result<std::optional<BlockLease>> BlockCache::next_expert() { return next(BlockK
 Result<std::optional<BlockLease>> BlockCache::next_row_band() { return next(BlockKind::kRowBand); }
 
 Result<std::optional<BlockLease>> BlockCache::next(BlockKind kind) {
+  BlockLease lease;
+  if (fixed_) {
+    const std::optional<BlockId> block = fixed_->next(kind);
+    if (!block) return std::optional<BlockLease>();
+    lease.block_ = *block;
+    for (uint32_t i = 0; i < fixed_->extent_count(*block); ++i)
+      lease.extents_[i] = fixed_->extent(*block, i);
+    return std::optional(std::move(lease));
+  }
   State& s = *state_;
   const bool expert = kind == BlockKind::kExpert;
   PoolRequest& request = expert ? s.experts : s.rows;
   auto slot = s.next(request, expert ? StallCause::kExpert : StallCause::kRow);
   if (!slot.ok()) return slot.status();
   if (!slot.value()) return std::optional<BlockLease>();
-  BlockLease lease;
   lease.cache_ = this;
   lease.slot_ = *slot.value();
   lease.block_ = request.pool().block(lease.slot_);
@@ -213,7 +234,9 @@ void BlockCache::release_lease(BlockLease& lease) {
   s.io->kick();
 }
 
-const CacheCounters& BlockCache::counters() const { return state_->log.counters; }
+const CacheCounters& BlockCache::counters() const {
+  return fixed_ ? fixed_->counters : state_->log.counters;
+}
 
 BandRun::BandRun(BandRun&& other) noexcept
     : cache_(std::exchange(other.cache_, nullptr)),

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "native/base/ids.h"
 #include "native/base/limits.h"
@@ -27,6 +28,7 @@ namespace hypura::scheduler {
 
 class BlockTable;
 class EventRing;
+class FixedWeights;
 struct Plan;
 enum class BlockKind : uint8_t;
 
@@ -137,6 +139,9 @@ class BlockCache {
                                                     std::span<const nvme_io::ModelFile> files,
                                                     std::unique_ptr<nvme_io::IoBackend> backend,
                                                     uint32_t io_depth, nvme_io::Arena& arena, EventRing& events);
+  // No cache at all: every block lies at its place in a file's image from the beginning (fixed_weights.h). files: byte 0 of
+  // each file, in FileId order. Never reads, never waits; load(), plans and sweeps change nothing.
+  static std::unique_ptr<BlockCache> create_fixed(const BlockTable& table, std::vector<const std::byte*> files);
   ~BlockCache();  // waits for outstanding reads; no lease may be alive
 
   // Fills trunk and pinned stack, and all of the expert pool when it holds every expert. Called once, before any sweep.
@@ -184,10 +189,12 @@ class BlockCache {
   friend class BlockLease;
   struct State;
   explicit BlockCache(std::unique_ptr<State> state);
+  explicit BlockCache(std::unique_ptr<FixedWeights> fixed);
   Result<std::optional<BlockLease>> next(BlockKind kind);
   void release_run(BandRun& run);
   void release_lease(BlockLease& lease);
   std::unique_ptr<State> state_;
+  std::unique_ptr<FixedWeights> fixed_;  // one of the two
 };
 
 }  // namespace hypura::scheduler

@@ -7,6 +7,7 @@
 #include "native/nvme_io/io_backend.h"
 #include "native/nvme_io/model_file.h"
 #include "native/scheduler/block_cache_state.h"
+#include "native/scheduler/fixed_weights.h"
 #include "native/scheduler/poison.h"
 
 namespace hypura::scheduler {
@@ -221,7 +222,14 @@ Result<std::unique_ptr<BlockCache>> BlockCache::create(
                               std::move(backend), io_depth, arena.page_bytes(), events)));
 }
 
+std::unique_ptr<BlockCache> BlockCache::create_fixed(const BlockTable& table,
+                                                     std::vector<const std::byte*> files) {
+  return std::unique_ptr<BlockCache>(
+      new BlockCache(std::make_unique<FixedWeights>(table, std::move(files))));
+}
+
 BlockCache::BlockCache(std::unique_ptr<State> state) : state_(std::move(state)) {}
+BlockCache::BlockCache(std::unique_ptr<FixedWeights> fixed) : fixed_(std::move(fixed)) {}
 BlockCache::~BlockCache() = default;
 
 }  // namespace hypura::scheduler

@@ -31,6 +31,7 @@ void BlockCache::State::queue_jobs(ReadClass read_class) {
 }
 
 Status BlockCache::load(const std::atomic<bool>& cancelled) {
+  if (fixed_) return {};
   State& s = *state_;
   uint32_t n_experts = 0;
   for (uint32_t i = 0; i < s.table.size(); ++i) {

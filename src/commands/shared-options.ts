@@ -4,7 +4,7 @@ import { type GenerateOptions, type LoadOptions, parseSize } from '../../ts/engi
 
 export interface LoadFlags {
   readonly memory: string
-  readonly mode: 'auto' | 'resident' | 'stream'
+  readonly mode: NonNullable<LoadOptions['mode']>
   readonly ctxSize?: number
   readonly batchSize?: number
   readonly threads?: number
@@ -107,7 +107,7 @@ export function addMemoryFlags(command: Command): Command {
 
 export function addLoadFlags(command: Command): Command {
   return addMemoryFlags(command)
-    .addOption(new Option('--mode <mode>', 'auto: resident if it fits, else stream').choices(['auto', 'resident', 'stream']).default('auto'))
+    .addOption(new Option('--mode <mode>', 'auto: resident if it fits, else stream; mmap and bare are for comparisons').choices(['auto', 'resident', 'stream', 'mmap', 'bare']).default('auto'))
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))

@@ -12,8 +12,12 @@ export type Size = number | string
 export interface LoadOptions {
   /** What the engine may place: weights, KV cache, scratch, I/O buffers. Default 'auto'. */
   readonly memory?: Size | undefined
-  /** 'resident' refuses to load a model that does not fit. Default 'auto': resident if it fits, else streamed. */
-  readonly mode?: 'auto' | 'resident' | 'stream' | undefined
+  /**
+   * Default 'auto': resident if it fits, else streamed. 'resident' refuses to load a model that does not fit. 'mmap' is the
+   * baseline: weights come through the page cache as the kernel likes, outside of the budget. 'bare' is a yardstick: the files
+   * in memory, and no cache at all.
+   */
+  readonly mode?: 'auto' | 'resident' | 'stream' | 'mmap' | 'bare' | undefined
   /** Positions of one sequence. Default: the model's own, at most 4,096, less where the budget is small. */
   readonly contextLength?: number | undefined
   /** Sequences whose KV cache is budgeted at load. Default 1. */
@@ -84,7 +88,7 @@ const ioShape = { backend: z.enum(['auto', 'uring', 'pread', 'buffered']).option
 
 const loadShape = {
   memory: z.union([z.number().nonnegative(), z.string()]).optional(),
-  mode: z.enum(['auto', 'resident', 'stream']).optional(),
+  mode: z.enum(['auto', 'resident', 'stream', 'mmap', 'bare']).optional(),
   contextLength: integer(1, 2 ** 24),
   sequencesMax: integer(1, 256),
   batchSize: integer(1, 512),

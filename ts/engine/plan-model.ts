@@ -4,17 +4,17 @@
  * Joins what the header says (manifest), what the native side needs (measure) and what the machine allows (limits) and hands
  * them to the pure planner in ts/prefetch.
  */
+import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
+import { processStats } from '../machine/process-stats.js'
 import { loadBinding } from '../native/load-binding.js'
 import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { encodeSpec } from './codec/load.js'
-import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { callNative } from './native-errors.js'
 import { checkLoadOptions, type LoadOptions } from './options.js'
-import { processStats } from './process-stats.js'
 
 export interface ModelPlan extends MemoryPlan {
   readonly budgetBytes: number
@@ -73,12 +73,13 @@ export function planDescribed(description: ModelDescription, options: LoadOption
   if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
   if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
   if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
+  if (memory.mode === 'mmap') warnings.push('mode mmap is a baseline: weights are in the page cache, outside of the budget, and a file that is cut or a drive that fails ends the process')
   return {
     ...memory,
     budgetBytes: memory.regions.budgetBytes,
     contextLength,
     modelBytes: gguf.tensorBytes,
-    residentBytes: Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
+    residentBytes: memory.mode === 'bare' ? gguf.tensorBytes : Math.min(gguf.tensorBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
     processBytes: processStats().residentBytes,
     budgetSource,
     warnings,

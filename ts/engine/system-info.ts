@@ -1,7 +1,7 @@
 /** What this machine offers, for `hypura doctor` and for programs that want to choose. */
+import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import type { HardwareReport } from '../native/native-binding.js'
 import { findBinding } from '../native/load-binding.js'
-import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from './memory-limits.js'
 import { callNative } from './native-errors.js'
 
 export interface SystemInfo {

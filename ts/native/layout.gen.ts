@@ -69,7 +69,7 @@ export const layout = {
       nSequences: { offset: 80, type: 'u32' },
       batchPositions: { offset: 84, type: 'u32' },
       logitsRows: { offset: 88, type: 'u32' },
-      reserved: { offset: 92, type: 'u32' },
+      placement: { offset: 92, type: 'u32' },
     },
   },
   ModelSpec: {
@@ -257,6 +257,12 @@ export const gating = {
   softmax: 0,
   sigmoid: 1,
   softmaxAfterTopK: 2,
+} as const
+
+export const weightPlacement = {
+  cache: 0,
+  mapped: 1,
+  copied: 2,
 } as const
 
 export const quantType = {

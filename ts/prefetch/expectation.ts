@@ -24,6 +24,7 @@ export function expectationOf(
   const { experts, expertBytes, cycleBytes, spec } = manifest
   const chosen = expertsPerToken(spec)
   const expertBytesPerToken = experts.count === 0 ? 0 : (expertBytes / experts.count) * chosen
+  if (plan.mode === 'mmap' || plan.mode === 'bare') return withoutCache(plan.mode, cycleBytes + expertBytesPerToken, drive)
   const streamed = cycleBytes - plan.regions.pinnedBytes
   const hitRates = experts.count === 0 ? undefined
     : hitRate === undefined ? expectedHitRates(plan.regions.poolSlots, experts.count, chosen) : { low: hitRate, high: hitRate }
@@ -39,13 +40,20 @@ export function expectationOf(
   }
 }
 
+/** Mapped weights: all or nothing of them is in the page cache, and only the kernel knows. */
+function withoutCache(mode: 'mmap' | 'bare', coldBytesPerToken: number, drive: DriveCost): Expectation {
+  const bytesPerToken = { low: 0, high: mode === 'bare' ? 0 : coldBytesPerToken }
+  return { coldBytesPerToken, bytesPerToken, hitRates: undefined, tokensPerSecond: driveBound(drive, bytesPerToken) }
+}
+
 export interface MemoryStep extends Expectation {
   readonly budgetBytes: number
   readonly mode: MemoryPlan['mode']
 }
 
-/** What other budgets would buy: `steps` of them, evenly from the floor to the size that keeps everything. */
+/** What other budgets would buy: `steps` of them, evenly from the floor to the size that keeps everything; none without a cache. */
 export function memorySteps(request: BudgetRequest, plan: MemoryPlan, drive: DriveCost, steps = 6): MemoryStep[] {
+  if (plan.regions.placement !== 'cache') return []
   const least = plan.floor.total
   const most = Math.max(least, plan.resident.total)
   return Array.from({ length: steps }, (_, i) => {

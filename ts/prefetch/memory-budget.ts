@@ -19,6 +19,7 @@ import { HypuraError } from '../base/errors.js'
 import type { BlockManifest } from '../manifest/block-manifest.js'
 import { pages, wholePages, type MemoryItems } from './memory-items.js'
 import { formatSize, sizeOption } from './parse-size.js'
+import { planWithoutCache } from './memory-without-cache.js'
 import type { RegionSizes } from './region-sizes.js'
 import { sizingOf, type Measure, type Sizing } from './sizing.js'
 
@@ -33,8 +34,11 @@ const ioDepthDefault = 8
 export interface BudgetRequest {
   readonly manifest: BlockManifest
   readonly budgetBytes: number
-  /** 'resident' refuses to stream; 'stream' never keeps everything. Default 'auto': resident if it fits. */
-  readonly mode?: 'auto' | 'resident' | 'stream'
+  /**
+   * 'resident' refuses to stream; 'stream' never keeps everything. Default 'auto': resident if it fits. 'mmap' and 'bare' have
+   * no cache (memory-without-cache.ts).
+   */
+  readonly mode?: 'auto' | PlacementMode
   /** Positions per sequence; rounded up to whole KV pages. */
   readonly contextLength: number
   readonly sequences?: number
@@ -47,8 +51,10 @@ export interface BudgetRequest {
   readonly logitsRows?: number
 }
 
+export type PlacementMode = 'resident' | 'stream' | 'mmap' | 'bare'
+
 export interface MemoryPlan {
-  readonly mode: 'resident' | 'stream'
+  readonly mode: PlacementMode
   /** Goes down with the Load message. */
   readonly regions: RegionSizes
   readonly chosen: MemoryItems
@@ -65,8 +71,9 @@ export interface MemoryPlan {
 /** Errors: ERR_HYPURA_INSUFFICIENT_MEMORY with floor, budget and what to do about it. */
 export function planMemory(request: BudgetRequest): MemoryPlan {
   const { manifest, sequences = 1, logitsRows = 1, measure } = request
-  const budgetBytes = wholePages(request.budgetBytes)
   const nCtx = wholeContext(request.contextLength)
+  if (request.mode === 'mmap' || request.mode === 'bare') return planWithoutCache(request, request.mode, nCtx, batchesUpTo(request.batchPositionsMax))
+  const budgetBytes = wholePages(request.budgetBytes)
   const sizing = sizingFor(request, nCtx)
   const floor = sizing.floor(1)
   if (floor.total > budgetBytes) throw belowFloor(request, floor, nCtx)
@@ -95,6 +102,7 @@ export function planMemory(request: BudgetRequest): MemoryPlan {
       nSequences: sequences,
       batchPositions,
       logitsRows,
+      placement: 'cache',
     },
     chosen: items,
     floor,

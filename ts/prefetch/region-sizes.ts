@@ -21,4 +21,6 @@ export interface RegionSizes {
   /** Positions of one prefill sweep. */
   readonly batchPositions: number
   readonly logitsRows: number
+  /** 'cache' but for the baseline and the yardstick, which have no regions for weights. */
+  readonly placement: 'cache' | 'mapped' | 'copied'
 }

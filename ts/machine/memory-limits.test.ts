@@ -1,29 +1,21 @@
 // What could break: a container's limit is not seen, `--memory auto` plans with the machine's memory and the kernel kills us.
 // How we notice: fixtures of both cgroup versions, with a limit in the group itself, above it, and none.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { autoBudgetBytes, memoryLimits, tightestLimit } from './memory-limits.js'
+import { fixture } from './fixture.test.helper.js'
+import { autoBudgetBytes, type MemoryFiles, memoryLimits, tightestLimit } from './memory-limits.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'hypura-limits-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const files = fixture()
+afterAll(files.remove)
 
-function fixture(name: string, files: Record<string, string>): { proc: string; cgroup: string } {
-  for (const [path, text] of Object.entries({ 'proc/meminfo': 'MemTotal: 1000000 kB\nMemAvailable: 800000 kB\n', ...files })) {
-    mkdirSync(dirname(join(folder, name, path)), { recursive: true })
-    writeFileSync(join(folder, name, path), text)
-  }
-  return { proc: join(folder, name, 'proc'), cgroup: join(folder, name, 'cgroup') }
-}
+const tree = (more: Record<string, string>): MemoryFiles => files.tree({ 'proc/meminfo': 'MemTotal: 1000000 kB\nMemAvailable: 800000 kB\n', ...more })
 
 test('a machine without cgroups gives what is available', () => {
-  const limits = memoryLimits(fixture('plain', {}))
+  const limits = memoryLimits(tree({}))
   expect(limits).toEqual([{ source: 'machine', limitBytes: 1_024_000_000, availableBytes: 819_200_000 }])
 })
 
 test('a version 1 limit counts, its page cache as free, mapped code not', () => {
-  const limits = memoryLimits(fixture('v1', {
+  const limits = memoryLimits(tree({
     'proc/self/cgroup': '5:memory:/a/b\n1:name=systemd:/a\n',
     'cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n',
     'cgroup/memory/memory.usage_in_bytes': '500000000\n',
@@ -35,7 +27,7 @@ test('a version 1 limit counts, its page cache as free, mapped code not', () => 
 })
 
 test('a version 2 limit above the own group counts, "max" does not', () => {
-  const limits = memoryLimits(fixture('v2', {
+  const limits = memoryLimits(tree({
     'proc/self/cgroup': '0::/pod/container\n',
     'cgroup/pod/container/memory.max': 'max\n',
     'cgroup/pod/container/memory.current': '1000\n',
