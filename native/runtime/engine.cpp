@@ -232,7 +232,8 @@ CounterRow Engine::counters() const {
     uint64_t given_back = 0;
     if (cache_counters_ != nullptr) {
       given_back = cache_counters_->given_back_bytes;
-      set(CounterIndex::kPlacedBytes, cache_counters_->placed_bytes +
+      const bool cached = message_.budget.placement == WeightPlacement::kCache;
+      set(CounterIndex::kPlacedBytes, (cached ? cache_counters_->placed_bytes.load() : message_.budget.pinned_bytes) +
                                           align_up(message_.budget.kv_bytes, kDirectAlignmentBytes) +
                                           align_up(message_.budget.scratch_bytes, kDirectAlignmentBytes));
     }

@@ -14,6 +14,7 @@ void Resizer::begin(std::shared_ptr<ResizeJob> job) {
   job_ = std::move(job);
   Status status = parts_.cache.set_division(job_->division);
   if (status.ok()) {
+    // The cache checked that no sum wraps: the division fits into its regions.
     const uint64_t placed = parts_.cache.division_bytes(job_->division) + parts_.beside_bytes;
     if (placed > job_->budget_bytes || job_->budget_bytes > parts_.loaded_bytes)
       status = Status::error(Code::kInvalidArgument,

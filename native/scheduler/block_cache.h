@@ -171,7 +171,7 @@ class BlockCache {
   // What a division places; the largest number for one that the regions cannot hold.
   uint64_t division_bytes(const CacheDivision& division) const;
   // Another division, to be reached by resize_step(); it replaces one that is on its way.
-  // Error: kInvalidArgument for one that the regions cannot hold; nothing changes.
+  // Errors: kInvalidArgument for one that the regions cannot hold, kUnsupported without a cache; nothing changes.
   Status set_division(const CacheDivision& target);
   // Between sweeps: goes on towards the division and never waits. What leaves is given back at once, but for memory that a
   // read may still write into. What comes back comes in pieces of some 64 MiB, read while sweeps go on.

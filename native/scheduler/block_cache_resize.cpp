@@ -58,6 +58,9 @@ Status BlockCache::State::check_division(const CacheDivision& wanted) const {
 }
 
 Status BlockCache::set_division(const CacheDivision& target) {
+  if (fixed_)
+    return Status::error(Code::kUnsupported,
+                         "weights outside of a cache stay where they are: there is no other division");
   State& s = *state_;
   HYPURA_TRY(s.check_division(target));
   s.target = target;
@@ -66,6 +69,7 @@ Status BlockCache::set_division(const CacheDivision& target) {
 }
 
 Result<ResizeProgress> BlockCache::resize_step() {
+  if (fixed_) return ResizeProgress::kDone;
   auto progress = state_->resize_step();
   state_->count_placed();
   state_->io->kick();
@@ -73,6 +77,7 @@ Result<ResizeProgress> BlockCache::resize_step() {
 }
 
 uint64_t BlockCache::division_bytes(const CacheDivision& division) const {
+  if (fixed_) return 0;
   const State& s = *state_;
   if (!s.check_division(division).ok()) return std::numeric_limits<uint64_t>::max();
   return s.sizes.trunk_bytes + s.stack_bytes[division.pin_count] + division.ring_bytes +
@@ -80,8 +85,8 @@ uint64_t BlockCache::division_bytes(const CacheDivision& division) const {
          s.sizes.row_slots * s.sizes.row_slot_bytes;
 }
 
-bool BlockCache::sweepable() const { return !state_->fills_ring; }
-CacheDivision BlockCache::division() const { return state_->division; }
+bool BlockCache::sweepable() const { return fixed_ || !state_->fills_ring; }
+CacheDivision BlockCache::division() const { return fixed_ ? CacheDivision{} : state_->division; }
 
 Result<ResizeProgress> BlockCache::State::resize_step() {
   pump();
@@ -97,6 +102,9 @@ Result<ResizeProgress> BlockCache::State::resize_step() {
     if (!jobs_over()) return ResizeProgress::kWaits;
     HYPURA_TRY(end_fill());
   }
+  // Bands that leave may need the larger ring.
+  if (division.ring_bytes > 0 && target.ring_bytes > division.ring_bytes && !stream.drain())
+    return ResizeProgress::kWaits;
   if (target.pin_count < division.pin_count) let_bands_go();
   if (sizes.ring_bytes == 0 && target.ring_bytes > 0 && target.ring_bytes != division.ring_bytes) {
     if (!stream.drain()) return ResizeProgress::kWaits;
