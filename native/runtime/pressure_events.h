@@ -1,7 +1,7 @@
 // Hears that the kernel reclaims from a cgroup v1 memory group and finds nothing: the only sign of somebody who lowers the
 // group's limit below what is in use.
 //
-// Such a write fails with EBUSY; neither memory.failcnt nor /proc/pressure/memory show it (decision 0005). The group's
+// Such a write fails with EBUSY; neither memory.failcnt nor /proc/pressure/memory show it (decision 0006). The group's
 // memory.pressure_level tells an eventfd. Groups of cgroup v2 need none of this: there a lowered memory.high can be read.
 // Thread: one at a time.   Allocates: in open().
 #pragma once

@@ -48,8 +48,8 @@ struct CacheSizes {
 struct CacheDivision {
   uint32_t pin_count = 0;   // bands of the pin order that stay
   uint32_t pool_slots = 0;
-  // As loaded. A cache that was loaded without a ring: 0 while all bands stay, else a multiple of 4096, which is cut from the
-  // end of the pinned stack.
+  // As loaded. A cache that was loaded without a ring: 0 while all bands stay, else a multiple of 4096 that holds any band,
+  // which is cut from the end of the pinned stack.
   uint64_t ring_bytes = 0;
 };
 

@@ -50,7 +50,9 @@ Status BlockCache::State::check_division(const CacheDivision& wanted) const {
       wanted.ring_bytes > regions.pinned.size() - stack_bytes[wanted.pin_count])
     return refused(std::to_string(wanted.pin_count) + " bands leave no room for a ring of " +
                    std::to_string(wanted.ring_bytes) + " bytes");
-  for (uint32_t rank = wanted.pin_count; rank < bands; ++rank)
+  // One that is cut from the stack holds any band: on the way to another division others may stream than at its end.
+  const bool any = sizes.ring_bytes == 0 && wanted.ring_bytes > 0;
+  for (uint32_t rank = any ? 0 : wanted.pin_count; rank < bands; ++rank)
     if (hulls.slot_bytes(table.pin_order()[rank]) > wanted.ring_bytes)
       return refused("a ring of " + std::to_string(wanted.ring_bytes) +
                      " bytes does not hold every band that streams");
@@ -102,9 +104,6 @@ Result<ResizeProgress> BlockCache::State::resize_step() {
     if (!jobs_over()) return ResizeProgress::kWaits;
     HYPURA_TRY(end_fill());
   }
-  // Bands that leave may need the larger ring.
-  if (division.ring_bytes > 0 && target.ring_bytes > division.ring_bytes && !stream.drain())
-    return ResizeProgress::kWaits;
   if (target.pin_count < division.pin_count) let_bands_go();
   if (sizes.ring_bytes == 0 && target.ring_bytes > 0 && target.ring_bytes != division.ring_bytes) {
     if (!stream.drain()) return ResizeProgress::kWaits;

@@ -28,6 +28,14 @@ export interface LoadOptions {
   readonly logitsRows?: number | undefined
   readonly threads?: number | undefined
   readonly io?: { readonly backend?: 'auto' | 'uring' | 'pread' | 'buffered' | undefined; readonly depth?: number | undefined } | undefined
+  /**
+   * Give memory back when the machine or the group runs short of it, and take it again later; default true. A budget that was
+   * chosen by 'auto' follows its limit, any other one gives way only under pressure. Never changes a token. Not for 'mmap' and
+   * 'bare', which have nothing to give.
+   */
+  readonly elastic?: boolean | undefined
+  /** Told after memory was given back or taken again. */
+  readonly onMemoryChange?: ((change: MemoryChange) => void) | undefined
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
   /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
   readonly tokenizerPre?: string | undefined
@@ -36,6 +44,16 @@ export interface LoadOptions {
   readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined
   /** Fault schedule for tests (docs/adding/io-backend.md). */
   readonly faults?: string | undefined
+}
+
+export interface MemoryChange {
+  /** What the engine placed before, and places now. */
+  readonly fromBytes: number
+  readonly toBytes: number
+  /** What everything that was loaded takes. */
+  readonly loadedBytes: number
+  /** 'pressure': somebody waits for memory · 'limit': less is left under it than before · 'room': there is more again. */
+  readonly reason: 'pressure' | 'limit' | 'room'
 }
 
 export interface LoadProgress {
@@ -95,6 +113,8 @@ const loadShape = {
   logitsRows: integer(1, 512),
   threads: integer(1, 256),
   io: z.strictObject(ioShape).optional(),
+  elastic: z.boolean().optional(),
+  onMemoryChange: callback<MemoryChange>(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
   tokenizerPre: z.string().optional(),
   loadSignal: signal,
