@@ -1,12 +1,15 @@
 /** A cgroup v1 memory group for one test: a real limit, the kernel's own peak. Needs root; elsewhere tests skip and say so. */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface MemoryGroup extends Disposable {
   readonly path: string
   /** Highest usage so far, page cache included. */
   peakBytes(): number
   oomKills(): number
+  /** Tries until the kernel takes the new limit: it answers EBUSY while it finds too little to reclaim. Resolves to whether it did. */
+  lower(limitBytes: number, withinMs: number): Promise<boolean>
 }
 
 const root = '/sys/fs/cgroup/memory'
@@ -31,6 +34,17 @@ export function createMemoryGroup(limitBytes: number): MemoryGroup {
     path,
     peakBytes: () => Number(readFileSync(join(path, 'memory.max_usage_in_bytes'), 'utf8')),
     oomKills: () => Number(/oom_kill (\d+)/.exec(readFileSync(join(path, 'memory.oom_control'), 'utf8'))?.[1] ?? 0),
+    lower: async (lower, withinMs) => {
+      for (const end = performance.now() + withinMs; performance.now() < end; await sleep(200)) {
+        try {
+          writeFileSync(join(path, 'memory.limit_in_bytes'), String(lower))
+          return true
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+        }
+      }
+      return false
+    },
     [Symbol.dispose]: () => rmdirSync(path),
   }
 }

@@ -130,7 +130,8 @@ export class Model implements AsyncDisposable {
 
   /**
    * Gives memory back, or takes it again: bands and experts leave and are read again when they are needed, so tokens stay the
-   * same and only their speed changes. Takes effect between two sweeps. From here on this is the most that `elastic` goes up to.
+   * same and only their speed changes. Takes effect between two sweeps, and one that hands out logits ends when they were taken:
+   * do not wait for it in the sink of evaluate(). From here on this is the most that `elastic` goes up to.
    *
    * @param memory at most what the model was loaded with; 'auto': as much of that as the tightest limit has room for
    * @returns the budget in force, which exceeds what was asked for by the half-used huge pages at its edges

@@ -24,7 +24,7 @@ test('the Load message, field by field', async () => {
   const u64 = (at: number): number => Number(view.getBigUint64(at, true))
   expect(String.fromCharCode(view.getUint8(0), view.getUint8(1), view.getUint8(2), view.getUint8(3))).toBe('HYLD')
   expect([4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44].map(u32)).toEqual([
-    1, 2, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 0,
+    1, 3, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 0,
   ])
   const [filesAt, specsAt, tensorsAt, blocksAt, extentsAt, pinsAt, freqAt, budgetAt, stringsAt, stringsBytes] =
     [48, 56, 64, 72, 80, 88, 96, 104, 112, 120].map(u64) as [number, number, number, number, number, number, number, number, number, number]
