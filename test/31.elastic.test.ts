@@ -147,7 +147,7 @@ describe.skipIf(obstacle !== undefined)('a limit that is halved while the progra
     return { ...shown, lowered: await lowered, oomKills: group.oomKills() }
   }
 
-  test.each([['resident', 640], ['stream', 380]] as const)('--memory auto, loaded %s: the limit comes down, the tokens stay the same', async (mode, limitMib) => {
+  test.each([['resident', 640], ['stream', 340]] as const)('--memory auto, loaded %s: the limit comes down, the tokens stay the same', async (mode, limitMib) => {
     const { code, stdout, stderr, lowered, oomKills } = await halved(limitMib, 30_000)
     expect(stderr).toMatch(new RegExp(`^mode: ${mode}`, 'm'))
     expect({ code, lowered, oomKills }).toEqual({ code: 0, lowered: true, oomKills: 0 })

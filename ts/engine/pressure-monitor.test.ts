@@ -86,7 +86,7 @@ describe('the monitor', () => {
     expect(watched).toHaveLength(1)
     starve()
     await look(0)
-    expect(asked).toEqual([775 * mib])
+    expect(asked).toEqual([550 * mib])
     starve()
     await look(250)
     expect(asked).toHaveLength(1) // events of memory that is on its way out

@@ -43,12 +43,12 @@ describe('shrinking', () => {
     expect(live(() => ({ stalledShare: 0.5 }), 1, explicit)[0]!.inForce).toBe(1550 * mib)
   })
 
-  test('pressure of unknown size halves the memory within four looks', () => {
+  test('pressure of unknown size halves the memory within two looks', () => {
     for (const by of [bounds, explicit]) {
       const wanted = 1000 * mib
       const looks = live((_, inForce) => ({ starved: inForce > wanted }), 20, by)
-      expect(looks[3]!.inForce).toBeLessThanOrEqual(wanted)
-      expect(looks.at(-1)!.inForce).toBe(looks[3]!.inForce)
+      expect(looks[1]!.inForce).toBeLessThanOrEqual(wanted)
+      expect(looks.at(-1)!.inForce).toBe(looks[1]!.inForce)
       expect(looks.at(-1)!.inForce).toBeGreaterThan(600 * mib)
     }
   })

@@ -3,8 +3,8 @@
  *
  * It shrinks at once and by much, because the alternative is that the system ends the process; it grows slowly, because a
  * shrink that follows a growth costs reads twice. Two reasons to shrink:
- *  - *pressure*: somebody waits for memory, or the kernel looks for it and finds none. How much is wanted is not known, so a
- *    quarter of what could be given goes at each look.
+ *  - *pressure*: the kernel looks for memory and finds none, or somebody waits for it. How much is wanted is not known: half of
+ *    what could be given goes at once in the first case, whose next step ends a process, a quarter in the second.
  *  - *room*: the limit, or what others leave, is less than what is in use by more than half of the head-room. Only a budget that
  *    was chosen by itself ('auto') follows that; a size that a user named is kept until there is pressure.
  * Pure: time is an argument.
@@ -49,7 +49,8 @@ export interface ElasticStep {
 
 /** "some" of PSI above this is pressure. */
 export const stalledShareMax = 0.1
-const shrinkShare = 1 / 4
+const starvedShare = 1 / 2
+const waitedShare = 1 / 4
 const shrinkShareLeast = 1 / 32
 const growShare = 1 / 8
 const growEveryMs = 1000
@@ -69,7 +70,7 @@ export function elasticStep(bounds: ElasticBounds, state: ElasticState, signs: M
   if (pressure || (bounds.follows && overBytes > headRoomBytes / 2)) {
     const troubled = inTrouble(state, nowMs)
     if (inForceBytes <= bounds.leastBytes) return { state: troubled }
-    const step = Math.max((inForceBytes - bounds.leastBytes) * shrinkShare, bounds.mostBytes * shrinkShareLeast)
+    const step = Math.max((inForceBytes - bounds.leastBytes) * (signs.starved ? starvedShare : waitedShare), bounds.mostBytes * shrinkShareLeast)
     const target = pressure ? Math.min(inForceBytes - step, bounds.follows ? roomBytes : inForceBytes) : roomBytes
     return { state: troubled, wanted: { bytes: Math.max(bounds.leastBytes, Math.floor(target)), reason: pressure ? 'pressure' : 'limit' } }
   }
