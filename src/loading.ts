@@ -37,7 +37,7 @@ export function modeLine({ plan, facts }: Model): string {
   const io = `${facts.ioBackend} ${facts.direct ? 'direct' : `buffered (${facts.directReason})`}`
   const weights = plan.mode === 'mmap'
     ? `${bytes(plan.modelBytes)} of weights left to the page cache`
-    : plan.residentBytes === plan.modelBytes
+    : plan.mode === 'resident' || plan.mode === 'bare'
       ? `all ${bytes(plan.modelBytes)} of weights in memory`
       : `${bytes(plan.residentBytes)} of ${bytes(plan.modelBytes)} in memory`
   return [

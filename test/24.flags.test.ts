@@ -77,6 +77,8 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
   '--mode': async () => {
     expect((await run(draft, ['-p', 'x', '-n', '1', '--memory', '6MiB', '--mode', 'stream'])).stderr).toContain('mode: stream')
     expect((await run(moe, ['-p', 'x', '-n', '1', '--memory', '16MiB', '--mode', 'resident'])).code).toBe(4)
+    expect((await run(moe, ['-p', 'x', '-n', '1', '--memory', '16MiB', '--mode', 'bare'])).code).toBe(4)
+    expect((await run(moe, ['-p', 'x', '-n', '1', '--memory', '16MiB', '--mode', 'mmap'])).stderr).toMatch(/mode: mmap .*left to the page cache[^]*baseline/)
   },
   '--io': async () => {
     for (const name of ['pread', 'buffered']) expect((await run(draft, ['-p', 'x', '-n', '1', '--io', name])).stderr).toMatch(new RegExp(`· ${name}|buffered \\(\\S`))
@@ -137,7 +139,7 @@ test.each([
   ['--memory', 'lots', 'Write 16GiB'], ['--memory', '16G', 'Did you mean "16GiB"?'], ['--memory', '120%', 'Did you mean "100%"?'],
   ['-n', '0', '-1'], ['-n', '1e3', 'whole number'], ['--temp', 'hot', 'number from 0 to 1000'], ['--temp', '-1', 'number from 0'], ['--top-p', '2', 'to 1'], ['--top-p', '0', 'from 0.000001'],
   ['-c', '0', 'from 1'], ['-b', '513', '1 to 512'], ['-t', '0', 'from 1'], ['--io-depth', '65', '1 to 64'], ['--seed', '-1', 'from 0'], ['--stop', '', '1 to 256'],
-  ['--mode', 'mmap', 'auto, resident, stream'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'],
+  ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'],
 ])('%s %j is refused with the name of the flag and advice, before anything is loaded', async (flag, value, advice) => {
   const { code, stdout, stderr } = await run(draft, ['-p', 'x', flag, value])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

@@ -1,4 +1,4 @@
-// The module itself: five properties, and per environment one bell and one cleanup hook. Nothing here is global, so that
+// The module itself: six properties, and per environment one bell and one cleanup hook. Nothing here is global, so that
 // several workers may load it at the same time.
 #include <napi.h>
 
@@ -9,6 +9,7 @@
 #include "native/addon/bell.h"
 #include "native/addon/convert.h"
 #include "native/addon/native_engine.h"
+#include "native/addon/native_measurement.h"
 #include "native/base/limits.h"
 #include "native/runtime/load_message.h"
 #include "native/runtime/measure.h"
@@ -122,6 +123,11 @@ class Addon final : public Napi::Addon<Addon> {
         "createEngine",
         method(env, "createEngine", [bell = bell_](const Napi::CallbackInfo& info) -> Napi::Value {
           return NativeEngine::create(info.Env(), bell, info[0], info[1]);
+        }));
+    exports.Set(
+        "measureReads",
+        method(env, "measureReads", [bell = bell_](const Napi::CallbackInfo& info) -> Napi::Value {
+          return NativeMeasurement::start(info.Env(), bell, info[0], info[1], info[2]);
         }));
   }
 

@@ -20,6 +20,7 @@
 
 #include "native/base/status.h"
 #include "native/runtime/code_names.h"
+#include "native/runtime/probe.h"
 #include "native/runtime/text.h"
 
 namespace hypura::addon {
@@ -89,6 +90,16 @@ inline float need_float(const Napi::Value& value, const char* name) {
 inline std::string need_string(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuse(value.Env(), text(name, " must be a string"));
   return value.As<Napi::String>().Utf8Value();
+}
+
+inline nvme_io::BackendChoice need_io_choice(const Napi::Value& value, const char* name) {
+  const std::string choice = need_string(value, name);
+  if (choice == "auto") return nvme_io::BackendChoice::kAuto;
+  if (choice == "uring") return nvme_io::BackendChoice::kUring;
+  if (choice == "pread") return nvme_io::BackendChoice::kPread;
+  if (choice == "buffered") return nvme_io::BackendChoice::kBuffered;
+  refuse(value.Env(),
+         text(name, " is '", choice, "', it must be auto, uring, pread or buffered"));
 }
 
 // The bytes of an ArrayBuffer; valid until JavaScript runs again.

@@ -15,20 +15,11 @@ uint64_t need_byte_count(const Napi::Value& value, const char* name) {
   return static_cast<uint64_t>(need_integer(value, name, 0, (int64_t{1} << 53) - 1));
 }
 
-nvme_io::BackendChoice need_io_choice(const Napi::Value& value) {
-  const std::string name = need_string(value, "io");
-  if (name == "auto") return nvme_io::BackendChoice::kAuto;
-  if (name == "uring") return nvme_io::BackendChoice::kUring;
-  if (name == "pread") return nvme_io::BackendChoice::kPread;
-  if (name == "buffered") return nvme_io::BackendChoice::kBuffered;
-  refuse(value.Env(), text("io is '", name, "', it must be auto, uring, pread or buffered"));
-}
-
 runtime::EngineOptions need_options(const Napi::Value& value) {
   const Napi::Object object = need_object(value, "options");
   runtime::EngineOptions options;
   options.threads = need_u32(object.Get("threads"), "threads", kThreadsMax);
-  options.io = need_io_choice(object.Get("io"));
+  options.io = need_io_choice(object.Get("io"), "io");
   options.io_depth = need_u32(object.Get("ioDepth"), "ioDepth", kIoDepthMax);
   const Napi::Value faults = object.Get("faults");
   if (!faults.IsUndefined()) options.faults = need_string(faults, "faults");

@@ -30,6 +30,10 @@ inline constexpr uint32_t kExpertsMax = 65535;
 inline constexpr uint32_t kThreadsMax = 256;
 inline constexpr uint32_t kFilesMax = 1024;
 inline constexpr uint32_t kBlocksMax = 1u << 24;
+// One block of a read measurement; several reads where it is longer than one.
+inline constexpr uint32_t kMeasureBlockBytesMax = 16u << 20;
+// Blocks of one read measurement: 4 KiB each are 4 GiB. Their latencies are kept, 8 bytes each.
+inline constexpr uint32_t kMeasureOffsetsMax = 1u << 20;
 // Undelivered event records; the newest are dropped and counted beyond it.
 inline constexpr uint32_t kEventRingRecords = 65536;
 // Tokens a sequence may be ahead of its reader before it pauses.

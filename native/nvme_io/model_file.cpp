@@ -132,6 +132,15 @@ Result<Direct> try_direct(const std::string&, int) {
 
 }  // namespace
 
+Result<FileIdentity> identity_of_file(const std::string& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return io_error(path, "could not be examined", errno);
+  return FileIdentity{.size_bytes = static_cast<uint64_t>(facts.st_size),
+                      .mtime_ns = mtime_ns(facts),
+                      .inode = facts.st_ino,
+                      .device = static_cast<uint64_t>(facts.st_dev)};
+}
+
 Result<ModelFile> ModelFile::open(const std::string& path, const FileIdentity& expected,
                                   bool direct) {
   if (path.empty() || path.find('\0') != std::string::npos)

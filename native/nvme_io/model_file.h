@@ -18,6 +18,9 @@ struct FileIdentity {
   uint64_t device = 0;
 };
 
+// Of the file that stands there now, links followed. Error: kIo.
+Result<FileIdentity> identity_of_file(const std::string& path);
+
 class ModelFile {
  public:
   // direct: try O_DIRECT (statx tells the alignment, 4096 where it does not); falls back to a buffered descriptor where

@@ -263,6 +263,8 @@ std::string limits() {
       .add("threadsMax", kThreadsMax)
       .add("filesMax", kFilesMax)
       .add("blocksMax", kBlocksMax)
+      .add("measureBlockBytesMax", kMeasureBlockBytesMax)
+      .add("measureOffsetsMax", kMeasureOffsetsMax)
       .add("eventRingRecords", kEventRingRecords)
       .add("pendingTokensMax", kPendingTokensMax)
       .text();

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <sstream>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -117,15 +116,9 @@ std::vector<std::string> relevant_features(const std::string& cpuinfo) {
 }
 
 DirectReport probe_direct(const std::string& path) {
-  struct stat facts {};
-  if (::stat(path.c_str(), &facts) != 0 || !S_ISREG(facts.st_mode))
-    return {.reason = path + " is not a file: direct reads are asked of a file"};
-  const nvme_io::FileIdentity identity{
-      .size_bytes = static_cast<uint64_t>(facts.st_size),
-      .mtime_ns = int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec,
-      .inode = facts.st_ino,
-      .device = facts.st_dev};
-  const Result<nvme_io::ModelFile> file = nvme_io::ModelFile::open(path, identity, true);
+  const Result<nvme_io::FileIdentity> identity = nvme_io::identity_of_file(path);
+  if (!identity.ok()) return {.reason = identity.status().message()};
+  const Result<nvme_io::ModelFile> file = nvme_io::ModelFile::open(path, identity.value(), true);
   if (!file.ok()) return {.reason = file.status().message()};
   return {.available = file.value().direct(),
           .alignment_bytes = file.value().alignment_bytes(),

@@ -2,7 +2,7 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import { HypuraError, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
+import { driveCostFor, driveOf, HypuraError, type MeasuredCost, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
 import { bytes, table } from '../format.js'
 import { write, writeJson } from '../output.js'
 
@@ -15,7 +15,7 @@ export function addDoctor(root: Command): void {
     .action(async (path: string | undefined, { output }: { output: string }) => {
       const asked = path === undefined ? undefined : fileToAsk(path)
       const info = await systemInfo(asked)
-      if (output === 'json') await writeJson({ ...info, path: asked ?? null })
+      if (output === 'json') await writeJson({ ...info, path: asked ?? null, drive: asked === undefined ? null : { ...driveOf(asked), ...driveCostFor(asked) } })
       else await write(human(info, asked))
     })
 }
@@ -58,12 +58,19 @@ function human({ hardware, memory, autoBudgetBytes, binaryPath, node }: SystemIn
     `  --io auto takes ${io.find(({ available }) => available)?.name ?? 'none: nothing here can read weights'}`,
     '',
     `direct reads  ${direct(hardware.direct, path)}`,
+    ...(path === undefined ? [] : [`drive         ${drive(path, driveCostFor(path))}`]),
   ].join('\n')}\n`
 }
 
 function direct(found: SystemInfo['hardware']['direct'], path: string | undefined): string {
   if (found === undefined || path === undefined) return 'not asked; name a model: hypura doctor model.gguf'
   return `${found.available ? `yes, aligned to ${found.alignmentBytes} bytes` : 'no, weights go through the page cache'}${found.reason === '' ? '' : `: ${found.reason}`} (${path})`
+}
+
+function drive(path: string, { measured, measuredAt, cost, warning }: MeasuredCost): string {
+  const { name, kind, model, fileSystem, reason } = driveOf(path)
+  const speed = measured ? `${(cost.bytesPerSecond / 1e9).toFixed(2)} GB/s measured on ${measuredAt!.slice(0, 10)}` : `not measured yet: hypura iobench ${path}`
+  return `${name}${model === undefined ? '' : ` (${model})`}, ${fileSystem ?? kind}${reason === '' ? '' : ` (${reason})`}: ${speed}${warning === undefined ? '' : `; ${warning}`}`
 }
 
 const indent = (text: string): string => text.split('\n').map((line) => `  ${line}`).join('\n')

@@ -3,9 +3,10 @@ import type { Command } from 'commander'
 import { addBuild } from './build.js'
 import { addChat } from './chat.js'
 import { addDoctor } from './doctor.js'
+import { addIoBench } from './iobench.js'
 import { addInspect } from './inspect.js'
 import { addLogits } from './logits.js'
 import { addPlan } from './plan.js'
 import { addRun } from './run.js'
 
-export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addInspect, addDoctor, addLogits, addBuild]
+export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addInspect, addDoctor, addIoBench, addLogits, addBuild]

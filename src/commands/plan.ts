@@ -1,6 +1,6 @@
 /** `hypura plan`: where memory would go, the floor, what the drive allows, and what more memory would buy. */
 import { type Command, Option } from 'commander'
-import { assumedDrive, type DriveCost, type Expectation, type MemoryItems, type ModelPlan, planModel } from '../../ts/engine/index.js'
+import { assumedDrive, type DriveCost, type Expectation, type MeasuredCost, type MemoryItems, type ModelPlan, planModel } from '../../ts/engine/index.js'
 import { bytes, percent, rate, sizeArgument, table } from '../format.js'
 import { write, writeJson } from '../output.js'
 import { warn } from '../terminal.js'
@@ -22,16 +22,16 @@ export function addPlan(root: Command): void {
     .alias('estimate')
     .description('does it fit, where would memory go, how fast could it be; reads no weights')
     .argument('<model>', 'GGUF file; the first part of a split one is enough')
-    .option('--disk <GB/s>', `read bandwidth of the drive (default: ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real(0.001, 10_000))
+    .option('--disk <GB/s>', `read bandwidth of the drive (default: what iobench measured, else ${assumedDrive.bytesPerSecond / 1e9}, assumed)`, real(0.001, 10_000))
     .addOption(new Option('-o, --output <format>', 'output format').choices(['human', 'json']).default('human'))
   addMemoryFlags(command).action(plan)
 }
 
 async function plan(path: string, flags: PlanFlags): Promise<void> {
   const result = await planModel(path, { memory: flags.memory, contextLength: flags.ctxSize ?? flags.context, batchSize: flags.batchSize, threads: flags.threads })
-  const drive: DriveCost = flags.disk === undefined ? assumedDrive : { ...assumedDrive, bytesPerSecond: flags.disk * 1e9 }
-  if (flags.output === 'json') return writeJson(json(path, result, drive))
-  await write(`${human(path, result, drive, flags.disk === undefined)}\n`)
+  const drive: DriveCost = flags.disk === undefined ? result.drive.cost : { ...result.drive.cost, bytesPerSecond: flags.disk * 1e9 }
+  if (flags.output === 'json') return writeJson(json(path, result, drive, flags.disk === undefined ? result.drive.measuredAt : undefined))
+  await write(`${human(path, result, drive, flags.disk === undefined ? origin(result.drive) : '')}\n`)
   for (const text of result.warnings) warn(text)
 }
 
@@ -46,7 +46,7 @@ const itemNames: readonly (readonly [keyof MemoryItems, string])[] = [
   ['total', 'total'],
 ]
 
-function human(path: string, plan: ModelPlan, drive: DriveCost, isAssumed: boolean): string {
+function human(path: string, plan: ModelPlan, drive: DriveCost, origin: string): string {
   const { chosen, floor, recommended, resident, cliff, regions } = plan
   const expectation = plan.expectation(drive)
   return [
@@ -60,11 +60,16 @@ function human(path: string, plan: ModelPlan, drive: DriveCost, isAssumed: boole
     `process      ${bytes(plan.processBytes)} of Node and code come beside the budget ("auto" counts them)`,
     '',
     `read per token  ${range(expectation.bytesPerToken, bytes)} of ${bytes(expectation.coldBytesPerToken)}${expectation.hitRates === undefined ? '' : `, expert hits ${range(expectation.hitRates, percent)} expected`}`,
-    `bound           ${speed(expectation)} at ${rate(drive.bytesPerSecond / 1e9)} GB/s${isAssumed ? ' (assumed; give yours with --disk)' : ''}; compute may be slower`,
+    `bound           ${speed(expectation)} at ${rate(drive.bytesPerSecond / 1e9)} GB/s${origin}; compute may be slower`,
     '',
     'what memory buys',
     table([['  --memory', 'mode', 'read per token', 'bound'], ...plan.steps(drive).map((step) => [`  ${sizeArgument(step.budgetBytes)}`, step.mode, range(step.bytesPerToken, bytes), speed(step)])]),
   ].join('\n')
+}
+
+/** Where the bandwidth comes from, for people. */
+function origin({ measuredAt }: MeasuredCost): string {
+  return measuredAt === undefined ? ' (assumed; measure yours with hypura iobench)' : ` (measured on ${measuredAt.slice(0, 10)})`
 }
 
 function range({ low, high }: { low: number; high: number }, show: (value: number) => string): string {
@@ -77,7 +82,7 @@ function speed({ tokensPerSecond }: Expectation): string {
   return Number.isFinite(high) ? `${range({ low, high }, rate)} tok/s` : `${rate(low)} tok/s or more`
 }
 
-function json(path: string, plan: ModelPlan, drive: DriveCost): unknown {
+function json(path: string, plan: ModelPlan, drive: DriveCost, measuredAt: string | undefined): unknown {
   const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
   const expectation = (of: Expectation): unknown => ({
     cold_bytes_per_token: of.coldBytesPerToken,
@@ -105,6 +110,7 @@ function json(path: string, plan: ModelPlan, drive: DriveCost): unknown {
     resident: plan.resident,
     cliff: plan.cliff ?? null,
     disk_bytes_per_second: drive.bytesPerSecond,
+    disk_measured_at: measuredAt ?? null,
     ...(expectation(plan.expectation(drive)) as object),
     steps: plan.steps(drive).map((step) => ({ budget_bytes: step.budgetBytes, mode: step.mode, ...(expectation(step) as object) })),
     warnings: plan.warnings,

@@ -98,20 +98,23 @@ test('K14 257 MiB of legal keys in a sparse file', async () => {
   await expectRefused(path, { rule: 'K14' })
 })
 
-test('K11 65,000 keys open in less than a second', async () => {
+// Bounds of CPU time that a quadratic step would pass many times over; a busy machine's slower core must not.
+const linearMsMax = 4 * msMax
+
+test('K11 65,000 keys open in linear time', async () => {
   const keys = Array.from({ length: 65_000 }, (_, i) => tinyKey(`key.${i}`, { type: 'u32', value: i }))
   const path = join(folder, 'keys.gguf')
   writeFileSync(path, tinyGguf((file) => { file.keys = file.keys.concat(keys) }))
   const begin = cpuMs()
   expect((await openGguf(path)).metadata.integer('key.64999')).toBe(64_999)
-  expect(cpuMs() - begin).toBeLessThan(msMax)
+  expect(cpuMs() - begin).toBeLessThan(linearMsMax)
 })
 
-test('K11 200,000 tensor names open in less than a second', async () => {
+test('K11 200,000 tensor names open in linear time', async () => {
   const names = Array.from({ length: 200_000 }, (_, i) => ({ name: `tensor.${i}`, dims: [0n], type: 0, data: new Uint8Array(0) }))
   const path = join(folder, 'names.gguf')
   writeFileSync(path, tinyGguf((file) => { file.tensors = file.tensors.concat(names) }))
   const begin = cpuMs()
   expect((await openGguf(path)).tensors.has('tensor.199999')).toBe(true)
-  expect(cpuMs() - begin).toBeLessThan(msMax)
+  expect(cpuMs() - begin).toBeLessThan(linearMsMax)
 })

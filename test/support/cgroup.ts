@@ -1,7 +1,8 @@
-/** A cgroup v1 memory group for one test: a real limit, the kernel's own peak. Needs root; elsewhere tests skip and say so. */
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+/** A memory group for one test: a real limit, the kernel's own peak. Needs root; elsewhere tests skip and say so. */
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type ControlGroup, createControlGroup } from '../../scripts/control-group.js'
 
 export interface MemoryGroup extends Disposable {
   readonly path: string
@@ -12,32 +13,27 @@ export interface MemoryGroup extends Disposable {
   lower(limitBytes: number, withinMs: number): Promise<boolean>
 }
 
-const root = '/sys/fs/cgroup/memory'
-
 /** Why groups cannot be made here; undefined where they can. */
 export function cgroupObstacle(): string | undefined {
-  const probe = join(root, `hypura-probe-${process.pid}`)
   try {
-    mkdirSync(probe)
-    rmdirSync(probe)
+    createMemoryGroup(2 ** 30)[Symbol.dispose]()
     return undefined
   } catch (error) {
-    return `no cgroup v1 memory controller that this user may write (${(error as Error).message})`
+    return (error as Error).message
   }
 }
 
+/** Without swap. Throws where a figure is asked for that this kernel does not tell. */
 export function createMemoryGroup(limitBytes: number): MemoryGroup {
-  const path = join(root, `hypura-test-${process.pid}-${Math.random().toString(36).slice(2)}`)
-  mkdirSync(path)
-  writeFileSync(join(path, 'memory.limit_in_bytes'), String(limitBytes))
+  const group = createControlGroup({ memoryBytes: limitBytes, swapBytes: 0 })
   return {
-    path,
-    peakBytes: () => Number(readFileSync(join(path, 'memory.max_usage_in_bytes'), 'utf8')),
-    oomKills: () => Number(/oom_kill (\d+)/.exec(readFileSync(join(path, 'memory.oom_control'), 'utf8'))?.[1] ?? 0),
+    path: group.path,
+    peakBytes: () => told(group, 'peakBytes'),
+    oomKills: () => told(group, 'oomKills'),
     lower: async (lower, withinMs) => {
       for (const end = performance.now() + withinMs; performance.now() < end; await sleep(200)) {
         try {
-          writeFileSync(join(path, 'memory.limit_in_bytes'), String(lower))
+          writeFileSync(join(group.path, 'memory.limit_in_bytes'), String(lower))
           return true
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
@@ -45,6 +41,15 @@ export function createMemoryGroup(limitBytes: number): MemoryGroup {
       }
       return false
     },
-    [Symbol.dispose]: () => rmdirSync(path),
+    [Symbol.dispose]() {
+      const refusal = group.remove()
+      if (refusal !== undefined) throw new Error(`the group is not removed: ${refusal}`)
+    },
   }
+}
+
+function told(group: ControlGroup, name: 'peakBytes' | 'oomKills'): number {
+  const value = group.figures()?.[name]
+  if (value === undefined) throw new Error(`this kernel does not tell ${name} of ${group.path}`)
+  return value
 }

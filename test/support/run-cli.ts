@@ -1,6 +1,7 @@
 /** The `hypura` program as a user starts it: exit code, both streams, and how long it took. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { commandInGroups } from '../../scripts/control-group.js'
 import { checkoutRoot } from '../../scripts/tidy.js'
 
 export interface CliResult {
@@ -19,7 +20,7 @@ export interface CliOptions {
   readonly interrupt?: { readonly signal: NodeJS.Signals; readonly when: (stdout: string, stderr: string) => boolean; readonly times?: number }
   /** Called with the output so far, whenever there is more. */
   readonly watch?: (stdout: string, stderr: string) => void
-  /** Runs inside this cgroup v1 memory group. */
+  /** Runs inside this control group. */
   readonly cgroup?: string
 }
 
@@ -28,10 +29,8 @@ export const modelPath = (name: string): string => join(checkoutRoot, 'models', 
 
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const began = performance.now()
-  const command = options.cgroup === undefined
-    ? [process.execPath, cliPath, ...args]
-    : ['/bin/sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', options.cgroup, process.execPath, cliPath, ...args]
-  const child = spawn(command[0]!, command.slice(1), {
+  const [file, ...rest] = commandInGroups(options.cgroup === undefined ? [] : [options.cgroup], [process.execPath, cliPath, ...args])
+  const child = spawn(file, rest, {
     stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { ...process.env, CI: '1', NO_COLOR: '1', ...options.env },

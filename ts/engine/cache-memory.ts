@@ -1,6 +1,5 @@
 /** The memory of a loaded model's cache: the plan in force, and the way to another one. */
 import type { NativeEngine } from '../native/native-binding.js'
-import { assumedDrive } from '../prefetch/cost-model.js'
 import { expectationOf } from '../prefetch/expectation.js'
 import type { MemoryPlan } from '../prefetch/memory-budget.js'
 import { divisionOf, leastBudgetBytes, type LoadedModel, redivide } from '../prefetch/redivision.js'
@@ -84,7 +83,7 @@ export class CacheMemory {
       ...memory,
       budgetBytes: memory.regions.budgetBytes,
       residentBytes: Math.min(modelBytes, memory.chosen.trunk + memory.chosen.pinned + memory.chosen.experts),
-      expectation: (drive = assumedDrive) => expectationOf(loaded.manifest, memory, drive),
+      expectation: (cost = loaded.plan.drive.cost) => expectationOf(loaded.manifest, memory, cost),
     }
     onPlan(this.#plan)
   }

@@ -3,7 +3,6 @@ import { HypuraError } from '../base/errors.js'
 import type { EngineFacts, NativeEngine } from '../native/native-binding.js'
 import { autoBudgetBytes, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import { loadBinding } from '../native/load-binding.js'
-import { assumedDrive } from '../prefetch/cost-model.js'
 import { ioDepthDefault } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../tokenizer/chat-template.js'
@@ -220,7 +219,7 @@ export class Model implements AsyncDisposable {
       manifest: description.manifest,
       regions: { pinCount: regions.pinCount, poolSlots: regions.poolSlots },
       eviction: options.eviction ?? 'cost-aware',
-      drive: assumedDrive,
+      drive: this.#parts.plan.drive.cost,
     }, (text) => this.#warnings.push(text))
     this.#planner.setActive(this.#busy > 0)
   }

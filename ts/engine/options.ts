@@ -95,9 +95,9 @@ export interface EvaluateOptions {
   readonly onProgress?: ((progress: { processed: number; total: number }) => void) | undefined
 }
 
-const integer = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().int().min(min).max(max).optional()
-const real = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().min(min).max(max).optional()
-const signal: z.ZodOptional<z.ZodCustom<AbortSignal>> = z.instanceof(AbortSignal).optional()
+export const integer = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().int().min(min).max(max).optional()
+export const real = (min: number, max: number): z.ZodOptional<z.ZodNumber> => z.number().min(min).max(max).optional()
+export const signal: z.ZodOptional<z.ZodCustom<AbortSignal>> = z.instanceof(AbortSignal).optional()
 
 const callback = <T>(): z.ZodOptional<z.ZodCustom<(value: T) => void>> =>
   z.custom<(value: T) => void>((value) => typeof value === 'function', 'must be a function').optional()
@@ -157,8 +157,8 @@ export function checkEvaluateOptions(options: EvaluateOptions): EvaluateOptions 
   return check(evaluateSchema, { '': evaluateShape }, options, 'evaluate options')
 }
 
-/** `shapes`: the known options by the path of the object they belong to. */
-function check<T>(schema: z.ZodType<T>, shapes: Readonly<Record<string, object>>, options: unknown, what: string): T {
+/** `shapes`: the known options by the path of the object they belong to. Error: ERR_HYPURA_INVALID_ARGUMENT with the field. */
+export function check<T>(schema: z.ZodType<T>, shapes: Readonly<Record<string, object>>, options: unknown, what: string): T {
   const result = schema.safeParse(options)
   if (result.success) return result.data
   const issue = result.error.issues[0]!

@@ -7,11 +7,12 @@
 import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import { processStats } from '../machine/process-stats.js'
 import { loadBinding } from '../native/load-binding.js'
-import { assumedDrive, type DriveCost } from '../prefetch/cost-model.js'
+import type { DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { encodeSpec } from './codec/load.js'
+import { driveCostFor, type MeasuredCost } from './hardware-profile.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { callNative } from './native-errors.js'
 import { checkLoadOptions, type LoadOptions } from './options.js'
@@ -28,7 +29,9 @@ export interface ModelPlan extends MemoryPlan {
   /** Where the budget comes from: "--memory", or the limit that "auto" is under. */
   readonly budgetSource: string
   readonly warnings: readonly string[]
-  /** Bytes per token and the speed the drive allows. */
+  /** What reading from the model's drive costs: measured by `hypura iobench`, else assumed. */
+  readonly drive: MeasuredCost
+  /** Bytes per token and the speed the drive allows. Default: `drive`. */
   expectation(drive?: DriveCost): Expectation
   /** What other budgets would buy, from the floor to everything in memory. */
   steps(drive?: DriveCost): MemoryStep[]
@@ -69,7 +72,8 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
   }
   const memory = planMemory(request)
-  const warnings: string[] = []
+  const drive = driveCostFor(description.path, options.io?.backend)
+  const warnings: string[] = drive.warning === undefined ? [] : [drive.warning]
   if (contextLength > spec.contextTrain) warnings.push(`the context of ${contextLength} positions is longer than the ${spec.contextTrain} the model was trained for`)
   if (budgetBytes > limit.availableBytes) warnings.push(`the budget is larger than what is available now (${limit.source}): the system may swap or end this process`)
   if (memory.mode === 'stream' && memory.cliff !== undefined && memory.cliff.total > budgetBytes) warnings.push('the budget does not hold the experts of one token: hardly any will be found in memory')
@@ -83,8 +87,9 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     processBytes: processStats().residentBytes,
     budgetSource,
     warnings,
-    expectation: (drive = assumedDrive) => expectationOf(manifest, memory, drive),
-    steps: (drive = assumedDrive) => memorySteps(request, memory, drive),
+    drive,
+    expectation: (cost = drive.cost) => expectationOf(manifest, memory, cost),
+    steps: (cost = drive.cost) => memorySteps(request, memory, cost),
   }
 }
 

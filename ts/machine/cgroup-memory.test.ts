@@ -11,7 +11,8 @@ const v1 = {
   'memory.limit_in_bytes': '300000000\n',
   'memory.usage_in_bytes': '200000000\n',
   'memory.max_usage_in_bytes': '299000000\n',
-  'memory.failcnt': '17\n',
+  'memory.failcnt': '12\n',
+  'memory.memsw.failcnt': '5\n',
   'memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
   'memory.stat': 'cache 1\nrss 1\nswap 1\npgmajfault 1\ntotal_cache 150000000\ntotal_rss 40000000\ntotal_mapped_file 30000000\ntotal_pgmajfault 55\ntotal_inactive_file 90000000\n' +
     'total_active_file 60000000\ntotal_swap 7000000\n',
@@ -44,6 +45,16 @@ test.each(['cgroup', 'cgroup/unified'])('version 2, mounted at %s', (root) => {
 test('version 1 writes a number near 2^63 for no limit', () => {
   const group = { ...v1, 'memory.limit_in_bytes': '9223372036854771712\n' }
   expect(cgroupMemory(files.tree({ 'proc/self/cgroup': '4:memory:/\n', ...at('cgroup/memory', group) }))).toMatchObject({ path: '/', limitBytes: undefined, usageBytes: 200_000_000 })
+})
+
+test('a peak at the limit of which the kernel counted no hit is not "never"', () => {
+  const uncounted = { ...v1, 'memory.failcnt': '0\n', 'memory.memsw.failcnt': '0\n' }
+  const hits = (group: Record<string, string>): number | undefined => {
+    const found = cgroupMemory(files.tree({ 'proc/self/cgroup': '4:memory:/a\n', ...at('cgroup/memory/a', group) }))
+    return found.available ? found.limitHits : -1
+  }
+  expect(hits(uncounted)).toBe(0)
+  expect(hits({ ...uncounted, 'memory.max_usage_in_bytes': '300000000\n' })).toBeUndefined()
 })
 
 test('in a container the own group is mounted as the root; in a group without the controller the one above is charged', () => {

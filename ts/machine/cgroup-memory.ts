@@ -78,8 +78,8 @@ export function memoryGroups({ proc, cgroup }: Pick<SystemFiles, 'proc' | 'cgrou
 
 function upward(version: 1 | 2, root: string, path: string): GroupFolder[] {
   const parts = path.split('/').filter((part) => part !== '' && part !== '..')
-  return Array.from({ length: parts.length + 1 }, (_, up) => `/${parts.slice(0, parts.length - up).join('/')}`)
-    .map((source) => ({ version, path: source, folder: join(root, source) }))
+  return Array.from({ length: parts.length + 1 }, (_, up) => parts.slice(0, parts.length - up))
+    .map((names) => ({ version, path: `/${names.join('/')}`, folder: join(root, ...names) }))
 }
 
 /** Undefined where the group is not accounted for: no such group, or the root of version 2. */
@@ -90,13 +90,15 @@ export function groupFigures({ version, folder }: Pick<GroupFolder, 'version' | 
 function figuresV1(folder: string): GroupFigures | undefined {
   const usageBytes = readNumber(join(folder, 'memory.usage_in_bytes'))
   if (usageBytes === undefined) return undefined
+  const limitBytes = limit(readNumber(join(folder, 'memory.limit_in_bytes')))
+  const peakBytes = readNumber(join(folder, 'memory.max_usage_in_bytes'))
   const stat = readText(join(folder, 'memory.stat')) ?? ''
   return {
     usageBytes,
-    limitBytes: limit(readNumber(join(folder, 'memory.limit_in_bytes'))),
+    limitBytes,
     throttledAboveBytes: undefined,
-    peakBytes: readNumber(join(folder, 'memory.max_usage_in_bytes')),
-    limitHits: readNumber(join(folder, 'memory.failcnt')),
+    peakBytes,
+    limitHits: hitsV1(folder, limitBytes, peakBytes),
     oomKills: namedNumber(readText(join(folder, 'memory.oom_control')) ?? '', 'oom_kill'),
     swapBytes: namedNumber(stat, 'total_swap'),
     anonBytes: namedNumber(stat, 'total_rss'),
@@ -105,6 +107,17 @@ function figuresV1(folder: string): GroupFigures | undefined {
     reclaimableBytes: reclaimable(stat, ['total_inactive_file', 'total_active_file'], 'total_mapped_file'),
     majorFaults: namedNumber(stat, 'total_pgmajfault'),
   }
+}
+
+/**
+ * An allocation meets one of two limits: of memory and swap together, where the kernel counts swap, else of memory. Some
+ * kernels count hits of the second only (seen with 6.18): a peak at the limit without a hit is an answer that is not given.
+ */
+function hitsV1(folder: string, limitBytes: number | undefined, peakBytes: number | undefined): number | undefined {
+  const memory = readNumber(join(folder, 'memory.failcnt'))
+  if (memory === undefined) return undefined
+  const hits = memory + (readNumber(join(folder, 'memory.memsw.failcnt')) ?? 0)
+  return hits === 0 && limitBytes !== undefined && peakBytes !== undefined && peakBytes >= limitBytes ? undefined : hits
 }
 
 function figuresV2(folder: string): GroupFigures | undefined {

@@ -50,7 +50,7 @@ const driveFiles: DriveFiles = { ...systemFiles, deviceNumber }
 /** Mappings on arrays on loops on mappings: nobody stacks more, and a loop may be its own backing file's drive. */
 const stackedDevicesMax = 8
 
-/** Never throws: an absent file has an unknown drive. */
+/** The drive that holds a file or folder, or that a device's own file (/dev/nvme0n1) stands for. Never throws: an absent one is unknown. */
 export function driveOf(path: string, files: DriveFiles = driveFiles): Drive {
   const number = files.deviceNumber(path)
   if (number === undefined) return describe(files, undefined, [], 'unknown', `${path} does not exist or may not be read`)
@@ -73,7 +73,8 @@ export function driveOf(path: string, files: DriveFiles = driveFiles): Drive {
 /** As /sys/dev/block counts; the kernel's 12 + 20 bits, as the C library packs them. */
 function deviceNumber(path: string): DeviceNumber | undefined {
   try {
-    const { dev } = statSync(path, { bigint: true })
+    const stats = statSync(path, { bigint: true })
+    const dev = stats.isBlockDevice() ? stats.rdev : stats.dev
     return {
       major: Number(((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n)),
       minor: Number((dev & 0xffn) | ((dev >> 12n) & 0xffffff00n)),

@@ -33,8 +33,8 @@ export function parseMounts(text: string): Mount[] {
 export function mountOf(path: string, device: string, mounts: readonly Mount[]): Mount | undefined {
   const above = mounts.filter(({ mountPoint }) => path === mountPoint || path.startsWith(mountPoint.endsWith('/') ? mountPoint : `${mountPoint}/`))
   const same = above.filter((mount) => mount.device === device)
-  // Of equally long ones the later covers the earlier. Subvolumes have numbers that no mount has: then the path alone decides.
-  return (same.length > 0 ? same : above).reduce<Mount | undefined>((best, mount) => (best === undefined || mount.mountPoint.length >= best.mountPoint.length ? mount : best), undefined)
+  // Subvolumes have numbers that no mount has: there the path alone decides. Of equally long ones the later covers the earlier.
+  return (same.length > 0 || !device.startsWith('0:') ? same : above).reduce<Mount | undefined>((best, mount) => (best === undefined || mount.mountPoint.length >= best.mountPoint.length ? mount : best), undefined)
 }
 
 /** Space, tab, newline and backslash are written as three octal digits. */

@@ -83,6 +83,12 @@ function detachedView(): Uint32Array<ArrayBuffer> {
   return view
 }
 
+function detachedFloats(): Float64Array {
+  const view = new Float64Array(8)
+  structuredClone(view.buffer, { transfer: [view.buffer] })
+  return view
+}
+
 const wrongNumbers = [NaN, Infinity, -1, 1.5, 2 ** 53, '1', null, undefined, {}, 1n, Symbol('x')]
 const wrongBuffers = [undefined, null, 5, 'x', {}, [], new Uint8Array(8), new DataView(new ArrayBuffer(8)), new SharedArrayBuffer(64)]
 
@@ -124,6 +130,45 @@ test('measure and probe refuse wrong values', () => {
   expect(errorOf(() => binding.measure(new ArrayBuffer(layout.ModelSpec.size), options)).nativeCode).toBe('invalid-argument')
   for (const value of [null, 5, {}]) expect(errorOf(() => binding.probe(value as never)).nativeCode).toBe('invalid-argument')
   expect(binding.probe('/nowhere/at/all').direct?.available).toBe(false)
+})
+
+const measureOptions = { backend: 'auto', direct: true, blockBytes: 4096, depth: 4, timeMs: 50, bytesMax: 2 ** 20 } as const
+
+test('measureReads refuses wrong values, can be cancelled at any time, and settles', async () => {
+  const measure = binding.measureReads as (...values: unknown[]) => ReturnType<typeof binding.measureReads>
+  const offsets = Float64Array.of(0, 4096, 8192)
+  expect(await binding.measureReads(modelPath, offsets, measureOptions).done).toMatchObject({ blocks: 3, bytes: 12288 })
+  for (const value of [undefined, null, 5, {}]) expect(errorOf(() => measure(value, offsets, measureOptions)).nativeCode).toBe('invalid-argument')
+  for (const value of [...wrongBuffers, [0], new Uint32Array(4), new Float64Array(0), new Float64Array(2 ** 20 + 1), new Float64Array(new SharedArrayBuffer(64)), detachedFloats(), Float64Array.of(NaN), Float64Array.of(-1), Float64Array.of(0.5), Float64Array.of(Infinity)]) {
+    expect(errorOf(() => measure(modelPath, value, measureOptions)).nativeCode).toBe('invalid-argument')
+  }
+  for (const value of [undefined, null, 7, 'x']) expect(errorOf(() => measure(modelPath, offsets, value)).nativeCode).toBe('invalid-argument')
+  for (const key of ['blockBytes', 'depth', 'timeMs', 'bytesMax']) {
+    for (const value of wrongNumbers.filter((one) => key !== 'bytesMax' || one !== 2 ** 53)) expect(errorOf(() => measure(modelPath, offsets, { ...measureOptions, [key]: value })).nativeCode, key).toBe('invalid-argument')
+  }
+  for (const value of ['fast', 3, null]) expect(errorOf(() => measure(modelPath, offsets, { ...measureOptions, backend: value })).nativeCode).toBe('invalid-argument')
+  for (const value of ['true', 1, null, undefined]) expect(errorOf(() => measure(modelPath, offsets, { ...measureOptions, direct: value })).nativeCode).toBe('invalid-argument')
+  const going = offsets.slice()
+  expect(errorOf(() => measure(modelPath, going, { ...measureOptions, get depth() { structuredClone(going.buffer, { transfer: [going.buffer] }); return 1 } })).message).toContain('detached')
+
+  // What only the file can tell comes through the promise.
+  await expect(measure(modelPath, Float64Array.of(1), measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument', offset: 1 })
+  await expect(measure(modelPath, Float64Array.of(2 ** 52), measureOptions).done).rejects.toMatchObject({ nativeCode: 'model-changed' })
+  await expect(measure('/nowhere/at/all', offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'io', errno: 2 })
+  await expect(measure(folder, offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
+  await expect(measure(`${modelPath}\0`, offsets, measureOptions).done).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
+
+  const all = Float64Array.from({ length: 200 }, (_, i) => i * 4096)
+  for (const delay of [0, 1, 5, 20]) {
+    const running = binding.measureReads(modelPath, all, measureOptions)
+    const ended = running.done.then(() => 'read', (error: NativeErrorInfo) => error.nativeCode)
+    if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
+    running.cancel()
+    Reflect.apply(running.cancel, {}, [])
+    expect(['read', 'cancelled']).toContain(await ended)
+    running.cancel()
+  }
+  expect(await Promise.all(Array.from({ length: 4 }, () => binding.measureReads(modelPath, offsets, measureOptions).done))).toHaveLength(4)
 })
 
 test('functions of engine and sequence refuse wrong values, also without a receiver, and go on working', async () => {
@@ -341,6 +386,23 @@ test('workers load, run and end in mid-token, several at a time', async () => {
   }
   const ending = new Worker(program('ending', 'sequence.start(request, () => {}); setTimeout(() => process.exit(5), 15)'))
   expect(await new Promise(resolve => ending.once('exit', resolve))).toBe(5)
+})
+
+test('a process and a worker may end in mid-measurement; one whose measurement was forgotten ends by itself', async () => {
+  const start = `const measure = () => loadBinding().measureReads(${JSON.stringify(modelPath)}, Float64Array.from({ length: 1000 }, (_, i) => i * 4096), ${JSON.stringify({ ...measureOptions, backend: 'pread', depth: 1, bytesMax: 2 ** 40 })})
+    await engine.close()`
+  expect(() => execFileSync(process.execPath, [program('measure-exit', `${start}
+    measure(); setTimeout(() => process.exit(7), 2)`)], { timeout: 30_000 })).toThrowError(expect.objectContaining({ status: 7 }))
+  expect(execFileSync(process.execPath, ['--expose-gc', program('measure-forgotten', `${start}
+    for (let i = 0; i < 20; i++) { const { cancel, done } = measure(); done.catch(() => {}); cancel(); gc() }
+    console.log((await measure().done).blocks > 0)`)], { encoding: 'utf8', timeout: 30_000 })).toBe('true\n')
+  const worker = new Worker(program('measure-worker', `${start}
+    const { parentPort } = await import('node:worker_threads')
+    measure(); measure()
+    parentPort.postMessage('runs')
+    setInterval(() => {}, 1000)`))
+  await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+  await worker.terminate()
 })
 
 test('handles that nobody keeps are collected without harm', async () => {

@@ -346,6 +346,8 @@ export const nativeLimits = {
   threadsMax: 256,
   filesMax: 1024,
   blocksMax: 16777216,
+  measureBlockBytesMax: 16777216,
+  measureOffsetsMax: 1048576,
   eventRingRecords: 65536,
   pendingTokensMax: 4096,
 } as const

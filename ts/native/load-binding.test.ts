@@ -30,7 +30,7 @@ function failureOf(source: Parameters<typeof loadBinding>[0]): HypuraError {
   throw new Error('the addon was loaded')
 }
 const standIn = (version: number) =>
-  `module.exports = { abiVersion: ${version}, probe() {}, measure() {}, watchPressure() {}, createEngine() {} }`
+  `module.exports = { abiVersion: ${version}, probe() {}, measure() {}, watchPressure() {}, createEngine() {}, measureReads() {} }`
 
 test('a machine without an addon is told platform, places and the command', () => {
   const error = failureOf({ root: rootWith({}), platform: 'plan9', arch: 'sparc', override: undefined })

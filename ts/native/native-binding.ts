@@ -1,5 +1,5 @@
 /**
- * The whole surface of the addon: four functions of the module, eight of an engine, seven of a sequence.
+ * The whole surface of the addon: five functions of the module, eight of an engine, seven of a sequence.
  *
  * Messages go down as plain bytes that are copied and checked; nothing is shared. Errors are thrown (or reject) as
  * objects of NativeErrorInfo's shape; ts/engine turns them into HypuraError.
@@ -61,6 +61,47 @@ export interface EngineOptions {
   readonly faults?: string
 }
 
+export interface ReadMeasureOptions {
+  readonly backend: IoChoice
+  /** Past the page cache, where backend and file system can. */
+  readonly direct: boolean
+  /** Of one block: a multiple of 4,096, at most nativeLimits.measureBlockBytesMax. */
+  readonly blockBytes: number
+  /** Blocks on their way at once; with the reads that a block is made of (4 MiB each) at most 64. */
+  readonly depth: number
+  /** No block begins later, 1 .. 600,000. */
+  readonly timeMs: number
+  /** No block begins when so many bytes were asked for. */
+  readonly bytesMax: number
+}
+
+export interface ReadMeasure {
+  readonly backend: string
+  readonly backendReason: string
+  readonly direct: boolean
+  /** '' when direct. */
+  readonly directReason: string
+  /** Read: the first so many of the offsets. */
+  readonly blocks: number
+  readonly bytes: number
+  /** From the first submission to the last completion. */
+  readonly durationNs: number
+  /** Processor time of the whole process meanwhile. */
+  readonly cpuNs: number
+  readonly latencyP50Ns: number
+  readonly latencyP99Ns: number
+  readonly latencyMaxNs: number
+  /** Memory that was read into, and how much of it lay in huge pages. */
+  readonly arenaBytes: number
+  readonly hugePageBytes: number
+}
+
+export interface NativeMeasurement {
+  /** Rejects with 'cancelled' as soon as cancel() is called, or with what went wrong. */
+  readonly done: Promise<ReadMeasure>
+  cancel(): void
+}
+
 export interface NativeBinding {
   /** Must equal `abiVersion` of layout.gen.ts. */
   readonly abiVersion: number
@@ -74,6 +115,11 @@ export interface NativeBinding {
   watchPressure(folder: string): () => number
   /** Checks the message and starts loading on the engine's own thread. Throws for a bad message. */
   createEngine(load: ArrayBuffer, options: EngineOptions): NativeEngine
+  /**
+   * Reads blocks of a file on a thread of its own and says how fast that was. `offsets`: where blocks begin, multiples of
+   * 4,096 inside the file, at most nativeLimits.measureOffsetsMax; in this order, until one of the options ends it.
+   */
+  measureReads(path: string, offsets: Float64Array, options: ReadMeasureOptions): NativeMeasurement
 }
 
 /** How the cache's regions are divided under another budget: prefixes of what was loaded (ts/prefetch/redivision.ts). */
