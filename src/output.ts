@@ -17,8 +17,12 @@ export async function write(text: string): Promise<void> {
   if (text !== '' && !process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
-/** C1 control characters are escaped as well, which JSON leaves to the writer and some terminals obey. */
 export function writeJson(value: unknown): Promise<void> {
+  return write(jsonText(value))
+}
+
+/** C1 control characters are escaped as well, which JSON leaves to the writer and some terminals obey. */
+export function jsonText(value: unknown): string {
   const text = JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? item.toString() : item), 2)
-  return write(`${text.replace(/[\u007f-\u009f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`)
+  return `${text.replace(/[\u007f-\u009f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`
 }

@@ -1,5 +1,6 @@
 /** All commands, in the order in which `hypura --help` lists them. One file each; adding one is one line here. */
 import type { Command } from 'commander'
+import { addBench } from './bench.js'
 import { addBuild } from './build.js'
 import { addChat } from './chat.js'
 import { addDoctor } from './doctor.js'
@@ -9,4 +10,4 @@ import { addLogits } from './logits.js'
 import { addPlan } from './plan.js'
 import { addRun } from './run.js'
 
-export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addInspect, addDoctor, addIoBench, addLogits, addBuild]
+export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addBench, addInspect, addDoctor, addIoBench, addLogits, addBuild]

@@ -53,7 +53,7 @@ export function real(min: number, max: number): Parse {
   }
 }
 
-function size(text: string): string {
+export function size(text: string): string {
   try {
     parseSize(text)
     return text

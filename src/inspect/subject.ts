@@ -25,7 +25,7 @@ export async function openSubject(path: string): Promise<Subject> {
 
 export const fileBytes = ({ gguf }: Subject): number => gguf.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
 
-export function parameters({ gguf }: Subject): number {
+export function parameters({ gguf }: Pick<Subject, 'gguf'>): number {
   let sum = 0
   for (const { dims } of gguf.tensors.values()) sum += dims.reduce((product, dim) => product * dim, 1)
   return sum

@@ -11,6 +11,7 @@ import type { DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
+import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
 import { driveCostFor, type MeasuredCost } from './hardware-profile.js'
 import { describeModel, type ModelDescription } from './model-description.js'
@@ -29,6 +30,8 @@ export interface ModelPlan extends MemoryPlan {
   /** Where the budget comes from: "--memory", or the limit that "auto" is under. */
   readonly budgetSource: string
   readonly warnings: readonly string[]
+  /** What each sweep reads for certain, to the byte. */
+  readonly reads: SweepReads
   /** What reading from the model's drive costs: measured by `hypura iobench`, else assumed. */
   readonly drive: MeasuredCost
   /** Bytes per token and the speed the drive allows. Default: `drive`. */
@@ -87,6 +90,7 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     processBytes: processStats().residentBytes,
     budgetSource,
     warnings,
+    reads: sweepReads(manifest, memory),
     drive,
     expectation: (cost = drive.cost) => expectationOf(manifest, memory, cost),
     steps: (cost = drive.cost) => memorySteps(request, memory, cost),
