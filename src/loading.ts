@@ -1,5 +1,5 @@
 /** Loading as people see it: a progress bar, then the line that says which mode runs and why. */
-import { loadModel, type LoadOptions, type Model } from '../ts/engine/index.js'
+import { loadModel, type LoadOptions, type MemoryChange, type Model } from '../ts/engine/index.js'
 import { bytes, rate, sizeArgument } from './format.js'
 import { note, progressLine, warn } from './terminal.js'
 
@@ -8,6 +8,7 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
   try {
     const model = await loadModel(path, {
       ...options,
+      onMemoryChange: (change) => note(memoryLine(change)),
       onLoadProgress: (progress) => {
         if (progress.totalBytes > 0) bar.update(progress.fraction, `${bytes(progress.bytes)} of ${bytes(progress.totalBytes)}${progress.phase === 'compare' ? ', comparing the copies' : ''}`)
       },
@@ -20,6 +21,15 @@ export async function loadWithProgress(path: string, options: LoadOptions): Prom
     bar.clear()
     throw error
   }
+}
+
+const why: Readonly<Record<MemoryChange['reason'], string>> = {
+  pressure: 'others wait for memory', limit: 'less is left under its limit', room: 'there is room again',
+}
+
+/** One line whenever the engine shrank or grew. */
+export function memoryLine({ fromBytes, toBytes, loadedBytes, reason }: MemoryChange): string {
+  return `memory: ${toBytes < fromBytes ? 'shrank' : 'grew'} from ${bytes(fromBytes)} to ${bytes(toBytes)} of ${bytes(loadedBytes)} (${why[reason]})`
 }
 
 /** First line of every run, so that nobody measures the wrong mode. */

@@ -83,6 +83,8 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
   '--io': async () => {
     for (const name of ['pread', 'buffered']) expect((await run(draft, ['-p', 'x', '-n', '1', '--io', name])).stderr).toMatch(new RegExp(`· ${name}|buffered \\(\\S`))
   },
+  // What it keeps shows only where memory runs short: 33.elastic.test.ts.
+  '--no-elastic': async () => expect(await text(...greedy, '--no-elastic')).toBe(await text(...greedy)),
   '--tokenizer-pre': async () => {
     const path = join(folder, 'pre.jsonl')
     for (const pre of ['gpt-2', 'llama-bpe', 'deepseek-llm']) await run(draft, ['-p', "IT'S 12345678 o'clock\n\n\n  x", '-n', '1', '--tokenizer-pre', pre, '--stats-file', path])

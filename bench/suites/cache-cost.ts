@@ -34,7 +34,7 @@ async function decode(model: Model): Promise<Run> {
 }
 
 const contextLength = prompt.length + maxTokens
-await using resident = await loadModel(path, { mode: 'resident', contextLength })
+await using resident = await loadModel(path, { mode: 'resident', elastic: false, contextLength })
 await using bare = await loadModel(path, { mode: 'bare', contextLength })
 for (const model of [resident, bare]) await decode(model) // warm
 const speeds: Record<'resident' | 'bare', number[]> = { resident: [], bare: [] }

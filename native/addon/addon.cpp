@@ -1,4 +1,4 @@
-// The module itself: five properties, and per environment one bell and one cleanup hook. Nothing here is global, so that
+// The module itself: six properties, and per environment one bell and one cleanup hook. Nothing here is global, so that
 // several workers may load it at the same time.
 #include <napi.h>
 
@@ -13,6 +13,7 @@
 #include "native/base/limits.h"
 #include "native/runtime/load_message.h"
 #include "native/runtime/measure.h"
+#include "native/runtime/pressure_events.h"
 #include "native/runtime/probe.h"
 
 namespace hypura::addon {
@@ -92,6 +93,16 @@ Napi::Value measure(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// A function that returns the events since its last call; the watch ends when it is collected.
+Napi::Value watch_pressure(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto events = std::make_shared<runtime::PressureEvents>(
+      value_or_throw(env, runtime::PressureEvents::open(need_string(info[0], "folder"))));
+  return method(env, "take", [events](const Napi::CallbackInfo& call) -> Napi::Value {
+    return Napi::Number::New(call.Env(), static_cast<double>(events->take()));
+  });
+}
+
 }  // namespace
 
 class Addon final : public Napi::Addon<Addon> {
@@ -106,6 +117,7 @@ class Addon final : public Napi::Addon<Addon> {
         new std::shared_ptr<Bell>(bell_));
     exports.Set("abiVersion", Napi::Number::New(env, runtime::kAbiVersion));
     exports.Set("probe", method(env, "probe", probe));
+    exports.Set("watchPressure", method(env, "watchPressure", watch_pressure));
     exports.Set("measure", method(env, "measure", measure));
     exports.Set(
         "createEngine",

@@ -11,6 +11,10 @@
 namespace hypura::addon {
 namespace {
 
+uint64_t need_byte_count(const Napi::Value& value, const char* name) {
+  return static_cast<uint64_t>(need_integer(value, name, 0, (int64_t{1} << 53) - 1));
+}
+
 runtime::EngineOptions need_options(const Napi::Value& value) {
   const Napi::Object object = need_object(value, "options");
   runtime::EngineOptions options;
@@ -86,6 +90,7 @@ Napi::Object NativeEngine::functions(Napi::Env env) {
   add("counters", &NativeEngine::counters);
   add("copies", &NativeEngine::copies);
   add("readBlocks", &NativeEngine::read_blocks);
+  add("resize", &NativeEngine::resize);
   add("createSequence", &NativeEngine::create_sequence);
   add("close", &NativeEngine::close);
   object.Freeze();
@@ -102,6 +107,7 @@ void NativeEngine::on_news(Napi::Env env) {
   if (engine_ == nullptr) return;
   settle_opened(env);
   settle_reads(env);
+  settle_resizes(env);
   if (!engine_->closed()) return;
   engine_.reset();
   waiting_for_close_.settle_all(
@@ -113,6 +119,7 @@ void NativeEngine::on_teardown() {
   waiting_for_open_.abandon();
   waiting_for_close_.abandon();
   reads_.clear();
+  resizes_.clear();
 }
 
 Napi::Value NativeEngine::opened(const Napi::CallbackInfo& info) {
@@ -194,12 +201,10 @@ Napi::Value NativeEngine::read_blocks(const Napi::CallbackInfo& info) {
   return reads_.back().deferred.Promise();
 }
 
+// A job's `done` is looked at once: between two looks it may become true.
 void NativeEngine::settle_reads(Napi::Env env) {
-  const auto done = [](const PendingRead& read) {
-    return read.job->done.load(std::memory_order_acquire);
-  };
-  for (PendingRead& read : reads_) {
-    if (!done(read)) continue;
+  std::erase_if(reads_, [&](PendingRead& read) {
+    if (!read.job->done.load(std::memory_order_acquire)) return false;
     bell_->release();
     try {
       throw_if(env, read.job->status);
@@ -212,8 +217,39 @@ void NativeEngine::settle_reads(Napi::Env env) {
     } catch (const Napi::Error& error) {
       read.deferred.Reject(error.Value());
     }
-  }
-  std::erase_if(reads_, done);
+    return true;
+  });
+}
+
+Napi::Value NativeEngine::resize(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  open_engine(env);
+  const Napi::Object object = need_object(info[0], "division");
+  const uint64_t budget_bytes = need_byte_count(object.Get("budgetBytes"), "budgetBytes");
+  const scheduler::CacheDivision division{
+      .pin_count = need_u32(object.Get("pinCount"), "pinCount"),
+      .pool_slots = need_u32(object.Get("poolSlots"), "poolSlots"),
+      .ring_bytes = need_byte_count(object.Get("ringBytes"), "ringBytes")};
+  // Only now: a getter may have closed it.
+  auto job = value_or_throw(env, open_engine(env).resize(budget_bytes, division));
+  bell_->hold();
+  resizes_.push_back({.job = std::move(job),
+                      .deferred = Napi::Promise::Deferred::New(env),
+                      .keep_alive = shared_from_this()});
+  return resizes_.back().deferred.Promise();
+}
+
+void NativeEngine::settle_resizes(Napi::Env env) {
+  std::erase_if(resizes_, [&](PendingResize& resize) {
+    const runtime::ResizeJob& job = *resize.job;
+    if (!job.done.load(std::memory_order_acquire)) return false;
+    bell_->release();
+    if (job.status.ok())
+      resize.deferred.Resolve(Napi::Number::New(env, static_cast<double>(job.in_force_bytes)));
+    else
+      resize.deferred.Reject(error_of(env, job.status).Value());
+    return true;
+  });
 }
 
 Napi::Value NativeEngine::create_sequence(const Napi::CallbackInfo& info) {

@@ -1,4 +1,4 @@
-// NativeEngine of ts/native/native-binding.ts: an engine as an object of seven functions.
+// NativeEngine of ts/native/native-binding.ts: an engine as an object of eight functions.
 //
 // Thread: JavaScript's own; the engine's thread only rings.
 #pragma once
@@ -37,6 +37,12 @@ class NativeEngine final : public Listener, public std::enable_shared_from_this<
     std::shared_ptr<NativeEngine> keep_alive;
   };
 
+  struct PendingResize {
+    std::shared_ptr<runtime::ResizeJob> job;
+    Napi::Promise::Deferred deferred;
+    std::shared_ptr<NativeEngine> keep_alive;
+  };
+
   Napi::Object functions(Napi::Env env);
   runtime::Engine& open_engine(Napi::Env env) const;  // throws 'closed'
   Napi::Value opened(const Napi::CallbackInfo& info);
@@ -45,10 +51,12 @@ class NativeEngine final : public Listener, public std::enable_shared_from_this<
   Napi::Value counters(const Napi::CallbackInfo& info);
   Napi::Value copies(const Napi::CallbackInfo& info);
   Napi::Value read_blocks(const Napi::CallbackInfo& info);
+  Napi::Value resize(const Napi::CallbackInfo& info);
   Napi::Value create_sequence(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   void settle_opened(Napi::Env env);
   void settle_reads(Napi::Env env);
+  void settle_resizes(Napi::Env env);
 
   const std::shared_ptr<Bell> bell_;
   const uint64_t id_;
@@ -56,6 +64,7 @@ class NativeEngine final : public Listener, public std::enable_shared_from_this<
   DeferredList waiting_for_open_;
   DeferredList waiting_for_close_;
   std::vector<PendingRead> reads_;
+  std::vector<PendingResize> resizes_;
 };
 
 }  // namespace hypura::addon

@@ -21,6 +21,8 @@ namespace {
 constexpr uint64_t kSmallPageBytes = 4096;
 // Between two looks at `cancelled`: 16 MiB of pages that the host must hand out first took 40 ms.
 constexpr uint64_t kTouchStepBytes = 16u << 20;
+// A hole loses up to a page at each end: with two holes 8 MiB of huge pages, at most a sixteenth of such an arena.
+constexpr uint64_t kHugeHolesArenaBytes = 128u << 20;
 
 // The mapping itself: an empty one does not exist.
 uint64_t mapped_bytes(uint64_t size_bytes) { return std::max(size_bytes, kSmallPageBytes); }
@@ -68,12 +70,14 @@ Result<Arena> Arena::create(uint64_t bytes) {
 Arena::Arena(Arena&& other) noexcept
     : base_(std::exchange(other.base_, nullptr)),
       size_bytes_(std::exchange(other.size_bytes_, 0)),
-      carved_bytes_(std::exchange(other.carved_bytes_, 0)) {}
+      carved_bytes_(std::exchange(other.carved_bytes_, 0)),
+      page_bytes_(other.page_bytes_) {}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(base_, other.base_);
   std::swap(size_bytes_, other.size_bytes_);
   std::swap(carved_bytes_, other.carved_bytes_);
+  std::swap(page_bytes_, other.page_bytes_);
   return *this;
 }
 
@@ -106,6 +110,7 @@ Status Arena::touch(const std::atomic<bool>& cancelled) {
     for (uint64_t at = step; at < end; at += kSmallPageBytes)
       *static_cast<volatile std::byte*>(base_ + at) = std::byte{0};
   }
+  if (size_bytes_ >= kHugeHolesArenaBytes && huge_page_bytes() > 0) page_bytes_ = kHugePageBytes;
   return Status();
 }
 

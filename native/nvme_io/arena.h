@@ -1,4 +1,5 @@
-// All memory the engine places, in one mapping: allocated once, touched at load, never freed in steady state.
+// All memory the engine places, in one mapping: allocated once, touched at load; later only a resize gives pages back and
+// fetches them again (arena_hole.h).
 //
 // Why one: direct reads ran at 3.0-4.1 GB/s into 2 MiB pages and at 1.1-1.3 into 4 KiB ones, whatever the queue depth, and
 // the first touch of a fresh page costs 3-8 us. So the mapping is 2 MiB aligned, asked for huge pages (MADV_HUGEPAGE),
@@ -40,12 +41,16 @@ class Arena {
   // How much of the arena is backed by huge pages now, from /proc/self/smaps; 0 where the system does not say. Walks the
   // page tables of the whole process: for reports, not for loops.
   uint64_t huge_page_bytes() const;
+  // What an ArenaHole here must be made of: huge pages where touch() got some and the arena is large enough that rounding to
+  // them is small change; else small ones.
+  uint64_t page_bytes() const { return page_bytes_; }
 
  private:
   Arena() = default;
   std::byte* base_ = nullptr;
   uint64_t size_bytes_ = 0;
   uint64_t carved_bytes_ = 0;
+  uint64_t page_bytes_ = 4096;
 };
 
 }  // namespace hypura::nvme_io

@@ -28,13 +28,14 @@ enum class CounterIndex : uint32_t {
   kSweepNs,     // time spent in sweeps, stalls included
   kRequests,    // requests that began
   kPlanNumber,  // sequence number of the plan in force; 0 is the default plan
-  kBudgetBytes,
-  kArenaBytes,
+  kBudgetBytes,  // in force: that of the load, or of the last resize
+  kArenaBytes,   // of the arena's pages, those that are not with the system
   kKvBytes,
   kScratchBytes,
   kHugePageBytes,  // of the arena, measured after loading
   kCompareBytes,       // of the model, compared in all copies while opening
   kCompareBytesTotal,  // what will be compared
+  kPlacedBytes,    // regions in use; at most the budget in force
   kCount,
 };
 
@@ -47,7 +48,7 @@ constexpr std::array<const char*, kCounterCount> kCounterNames = {
     "missBytes",   "stallNs",    "evictions", "loadBytes",    "loadBytesTotal", "eventsDropped",
     "sweeps",      "positions",  "tokens",    "sweepNs",      "requests",       "planNumber",
     "budgetBytes", "arenaBytes", "kvBytes",   "scratchBytes", "hugePageBytes",
-    "compareBytes", "compareBytesTotal",
+    "compareBytes", "compareBytesTotal", "placedBytes",
 };
 
 // What NativeEngine.copies() reports of each copy of the model, one row after the other: append only.

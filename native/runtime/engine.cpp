@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "native/base/bytes.h"
 #include "native/base/limits.h"
 #include "native/base/signals.h"
 #include "native/kernels/float_state.h"
@@ -80,6 +81,7 @@ Engine::Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure
       queue_(std::make_shared<WorkQueue>()) {
   queue_->running.reserve(message_.budget.n_sequences);
   queue_->slot_taken.resize(message_.budget.n_sequences);
+  loop_counters_.budget_bytes = message_.budget.budget_bytes;
 }
 
 Engine::~Engine() {
@@ -161,6 +163,7 @@ void Engine::end_all() {
   for (;;) {
     std::shared_ptr<Sequence> sequence;
     std::shared_ptr<ReadJob> job;
+    std::shared_ptr<ResizeJob> resize;
     Status fatal;
     {
       const std::lock_guard lock(queue_->mutex);
@@ -170,6 +173,9 @@ void Engine::end_all() {
       } else if (!queue_->jobs.empty()) {
         job = std::move(queue_->jobs.front());
         queue_->jobs.pop_front();
+      } else if (!queue_->resizes.empty()) {
+        resize = std::move(queue_->resizes.front());
+        queue_->resizes.pop_front();
       } else {
         return;
       }
@@ -178,9 +184,12 @@ void Engine::end_all() {
       const bool cancelled = fatal.ok() || fatal.code() == Code::kCancelled;
       LoopSide(*sequence).finish(cancelled ? FinishReason::kCancelled : FinishReason::kError,
                                  cancelled ? Status{} : fatal);
-    } else {
+    } else if (job != nullptr) {
       job->status = fatal.ok() ? closed_status() : fatal;
       job->done.store(true, std::memory_order_release);
+    } else {
+      resize->status = fatal.ok() ? closed_status() : fatal;
+      resize->done.store(true, std::memory_order_release);
     }
   }
 }
@@ -222,7 +231,15 @@ CounterRow Engine::counters() const {
     set(CounterIndex::kLoadBytesTotal, cache.load_bytes_total);
   }
   if (opened_ && opened_->ok()) {
-    set(CounterIndex::kArenaBytes, opened_->value().arena_bytes);
+    uint64_t given_back = 0;
+    if (cache_counters_ != nullptr) {
+      given_back = cache_counters_->given_back_bytes;
+      const bool cached = message_.budget.placement == WeightPlacement::kCache;
+      set(CounterIndex::kPlacedBytes, (cached ? cache_counters_->placed_bytes.load() : message_.budget.pinned_bytes) +
+                                          align_up(message_.budget.kv_bytes, kDirectAlignmentBytes) +
+                                          align_up(message_.budget.scratch_bytes, kDirectAlignmentBytes));
+    }
+    set(CounterIndex::kArenaBytes, opened_->value().arena_bytes - given_back);
     set(CounterIndex::kHugePageBytes, opened_->value().huge_page_bytes);
   }
   set(CounterIndex::kCompareBytes, compare_counters_.bytes);
@@ -234,7 +251,7 @@ CounterRow Engine::counters() const {
   set(CounterIndex::kSweepNs, loop_counters_.sweep_ns);
   set(CounterIndex::kRequests, loop_counters_.requests);
   set(CounterIndex::kPlanNumber, loop_counters_.plan_number);
-  set(CounterIndex::kBudgetBytes, message_.budget.budget_bytes);
+  set(CounterIndex::kBudgetBytes, loop_counters_.budget_bytes);
   set(CounterIndex::kKvBytes, measure_.kv_bytes);
   set(CounterIndex::kScratchBytes, measure_.scratch_bytes);
   return row;
@@ -285,6 +302,21 @@ Result<std::shared_ptr<ReadJob>> Engine::read_blocks(std::span<const uint32_t> b
     if (queue_->closing) return closed_status();
     if (!queue_->fatal.ok()) return queue_->fatal;
     queue_->jobs.push_back(job);
+  }
+  queue_->changed.notify_all();
+  return job;
+}
+
+Result<std::shared_ptr<ResizeJob>> Engine::resize(uint64_t budget_bytes,
+                                                  const scheduler::CacheDivision& division) {
+  auto job = std::make_shared<ResizeJob>();
+  job->budget_bytes = budget_bytes;
+  job->division = division;
+  {
+    const std::lock_guard lock(queue_->mutex);
+    if (queue_->closing) return closed_status();
+    if (!queue_->fatal.ok()) return queue_->fatal;
+    queue_->resizes.push_back(job);
   }
   queue_->changed.notify_all();
   return job;

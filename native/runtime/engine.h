@@ -30,7 +30,7 @@ namespace hypura::runtime {
 class Engine {
  public:
   // Decodes and checks the message, then starts loading. notify: called on the engine's thread after each of: opening
-  // ended, a read job ended, the engine closed. It must not call back into the engine.
+  // ended, a read or resize job ended, the engine closed. It must not call back into the engine.
   // Errors: kBadLoad, kUnsupported, kInvalidArgument, kInsufficientMemory.
   static Result<std::unique_ptr<Engine>> create(std::span<const std::byte> load,
                                                 const EngineOptions& options,
@@ -50,6 +50,10 @@ class Engine {
   // kInsufficientMemory, kClosed, or what made loading fail.
   Result<std::shared_ptr<ReadJob>> read_blocks(std::span<const uint32_t> blocks,
                                                uint64_t room_bytes);
+  // Another memory budget, with its division: see Resizer. The job's `done` tells when; notify is called then. Error: kClosed,
+  // or what made loading fail.
+  Result<std::shared_ptr<ResizeJob>> resize(uint64_t budget_bytes,
+                                            const scheduler::CacheDivision& division);
   // wake: see Sequence. Errors: kClosed, kInvalidArgument when all sequences the engine was loaded for are taken.
   Result<std::shared_ptr<Sequence>> create_sequence(std::function<void()> wake);
 

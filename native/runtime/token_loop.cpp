@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "native/base/bytes.h"
 #include "native/base/hot_path_guard.h"
 #include "native/runtime/read_job.h"
 
@@ -21,28 +22,47 @@ bool contains(std::span<const uint32_t> tokens, uint32_t token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
-bool can_go_on(LoopSide sequence) {
-  return sequence.cancelled().load(std::memory_order_relaxed) ||
-         sequence.phase() != Phase::kPaused || sequence.has_room_for_token();
-}
+// Between two looks at reads that a resize waits for, when there is nothing else to do.
+constexpr std::chrono::milliseconds kResizePoll{5};
+
+uint64_t whole_pages(uint64_t bytes) { return align_up(bytes, kDirectAlignmentBytes); }
 
 }  // namespace
 
+TokenLoop::TokenLoop(Parts parts)
+    : parts_(std::move(parts)),
+      resizer_({.cache = *parts_.model.cache,
+                .loaded_bytes = parts_.message.budget.budget_bytes,
+                .beside_bytes = whole_pages(parts_.message.budget.kv_bytes) +
+                                whole_pages(parts_.message.budget.scratch_bytes),
+                .arena_bytes = parts_.model.facts.arena_bytes,
+                .budget_bytes = parts_.counters.budget_bytes,
+                .job_done = parts_.job_done}) {}
+
 void TokenLoop::run() {
   while (const std::shared_ptr<Sequence> sequence = next()) serve(LoopSide(*sequence));
+  resizer_.end(Status::error(Code::kClosed, "the engine was closed"));
 }
 
-// Waits for work. Read jobs are done on the way; null when the queue is closing.
+// Waits for work. Read jobs and steps of a resize are done on the way; null when the queue is closing.
 std::shared_ptr<Sequence> TokenLoop::next() {
   std::unique_lock lock(parts_.queue.mutex);
   for (;;) {
+    const scheduler::ResizeProgress progress = resize(lock);
     std::shared_ptr<Sequence> sequence;
-    parts_.queue.changed.wait(lock, [&] {
+    const auto work = [&] {
       return parts_.queue.closing || !parts_.queue.jobs.empty() ||
-             (sequence = runnable()) != nullptr;
-    });
+             !parts_.queue.resizes.empty() || (sequence = runnable()) != nullptr;
+    };
+    if (progress == scheduler::ResizeProgress::kDone)
+      parts_.queue.changed.wait(lock, work);
+    else if (progress == scheduler::ResizeProgress::kWaits)
+      parts_.queue.changed.wait_for(lock, kResizePoll, work);
+    else
+      (void)work();
     if (parts_.queue.closing) return nullptr;
-    if (parts_.queue.jobs.empty()) return sequence;
+    if (sequence != nullptr) return sequence;
+    if (parts_.queue.jobs.empty()) continue;
     const std::shared_ptr<ReadJob> job = std::move(parts_.queue.jobs.front());
     parts_.queue.jobs.pop_front();
     lock.unlock();
@@ -52,6 +72,28 @@ std::shared_ptr<Sequence> TokenLoop::next() {
     parts_.job_done();
     lock.lock();
   }
+}
+
+// Takes requests and goes one step on. Queue's mutex held on entry and exit, not in between.
+scheduler::ResizeProgress TokenLoop::resize(std::unique_lock<std::mutex>& lock) {
+  while (!parts_.queue.resizes.empty()) {
+    std::shared_ptr<ResizeJob> job = std::move(parts_.queue.resizes.front());
+    parts_.queue.resizes.pop_front();
+    lock.unlock();
+    resizer_.begin(std::move(job));
+    lock.lock();
+  }
+  if (!resizer_.active()) return scheduler::ResizeProgress::kDone;
+  lock.unlock();
+  const scheduler::ResizeProgress progress = resizer_.step();
+  lock.lock();
+  return progress;
+}
+
+bool TokenLoop::can_go_on(LoopSide sequence) const {
+  if (sequence.cancelled().load(std::memory_order_relaxed)) return true;
+  return parts_.model.cache->sweepable() &&
+         (sequence.phase() != Phase::kPaused || sequence.has_room_for_token());
 }
 
 // The next sequence in turn that can go on; null when all wait for their readers. Queue's mutex held.

@@ -10,12 +10,14 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 
 #include "native/base/limits.h"
 #include "native/base/status.h"
 #include "native/model/token_batch.h"
 #include "native/runtime/opened_model.h"
+#include "native/runtime/resizer.h"
 #include "native/runtime/sequence.h"
 #include "native/runtime/work_queue.h"
 #include "native/scheduler/event_ring.h"
@@ -31,6 +33,7 @@ struct LoopCounters {
   std::atomic<uint64_t> sweep_ns{0};
   std::atomic<uint64_t> requests{0};
   std::atomic<uint32_t> plan_number{0};
+  std::atomic<uint64_t> budget_bytes{0};  // in force
 };
 
 class TokenLoop final : private model::SweepObserver {
@@ -43,9 +46,9 @@ class TokenLoop final : private model::SweepObserver {
     scheduler::EventRing& events;
     LoopCounters& counters;
     const std::atomic<bool>& cancelled;  // the engine closes
-    std::function<void()> job_done;      // a read job's result can be fetched
+    std::function<void()> job_done;      // a read or resize job's result can be fetched
   };
-  explicit TokenLoop(Parts parts) : parts_(std::move(parts)) {}
+  explicit TokenLoop(Parts parts);
 
   // Until the queue is closing; sequences whose requests still run are finished as cancelled by whoever called.
   void run();
@@ -69,6 +72,8 @@ class TokenLoop final : private model::SweepObserver {
 
   std::shared_ptr<Sequence> next();
   std::shared_ptr<Sequence> runnable();
+  bool can_go_on(LoopSide sequence) const;
+  scheduler::ResizeProgress resize(std::unique_lock<std::mutex>& lock);
   void serve(LoopSide sequence);
   Status begin(LoopSide sequence);
   Status check_files() const;
@@ -91,6 +96,7 @@ class TokenLoop final : private model::SweepObserver {
   void record_token(uint32_t token);
 
   Parts parts_;
+  Resizer resizer_;
   uint32_t turn_ = 0;  // index into the queue's running sequences
   uint32_t sweep_number_ = 0;
   std::array<model::TokenEntry, kBatchPositionsMax> entries_;

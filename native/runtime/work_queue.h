@@ -14,6 +14,7 @@
 
 #include "native/base/status.h"
 #include "native/runtime/read_job.h"
+#include "native/runtime/resizer.h"
 
 namespace hypura::runtime {
 
@@ -27,6 +28,7 @@ struct WorkQueue {
   std::vector<std::shared_ptr<Sequence>>
       running;  // sequences with a request, in turn order; capacity: all slots
   std::deque<std::shared_ptr<ReadJob>> jobs;
+  std::deque<std::shared_ptr<ResizeJob>> resizes;
   std::vector<bool> slot_taken;  // by KV slot
   bool closing = false;          // close() was called: nothing new begins
   bool buffers_alive =

@@ -24,13 +24,27 @@ BandStream::BandStream(const BlockHulls& hulls, IoThread& io, CacheLog& log,
   }
   slot_of_.assign(bands_.size(), kNowhere);
   pinned_from_.assign(bands_.size(), 0);
-  for (uint32_t rank = 0; rank < table.pin_order().size(); ++rank) {
-    const BlockId band = table.pin_order()[rank];
-    const bool stays = rank < places && hulls.slot_bytes(band) > region.size();
-    pinned_from_[position_of_[index_of(band)]] = stays ? 0 : rank + 1;
-  }
+  resize(region, places);
   head_position_ = static_cast<uint32_t>(
       std::lower_bound(bands_.begin(), bands_.end(), table.first_head_band()) - bands_.begin());
+}
+
+void BandStream::resize(std::span<std::byte> region, uint32_t places) {
+  if (region.data() != region_.data() || region.size() != region_.size()) ring_.move(region);
+  region_ = region;
+  draining_ = false;
+  const std::span<const BlockId> pin_order = hulls_.table().pin_order();
+  for (uint32_t rank = 0; rank < pin_order.size(); ++rank) {
+    const bool stays = rank < places && hulls_.slot_bytes(pin_order[rank]) > region.size();
+    pinned_from_[position_of_[index_of(pin_order[rank])]] = stays ? 0 : rank + 1;
+  }
+}
+
+bool BandStream::drain() {
+  draining_ = true;
+  for (uint32_t i = 0; i < ring_.size(); ++i) pass(ring_.at(i));
+  ring_.pop_free();
+  return ring_.empty();
 }
 
 bool BandStream::streamed(BlockId band) const {
@@ -125,7 +139,7 @@ void BandStream::refill() {
 
 // The first streamed band at or after the cursor, which is moved to it; kNoPosition past the end of the next lap.
 uint32_t BandStream::next_streamed(Cursor& cursor) const {
-  while (true) {
+  while (!draining_ || cursor.lap == lap_) {
     const bool head = cursor.lap == lap_ ? with_head_ : next_with_head_;
     const uint32_t end = head ? static_cast<uint32_t>(bands_.size()) : head_position_;
     while (cursor.position < end && pinned_from_[cursor.position] <= pin_count_) ++cursor.position;
@@ -133,6 +147,7 @@ uint32_t BandStream::next_streamed(Cursor& cursor) const {
     if (cursor.lap != lap_) return kNoPosition;
     cursor = {.lap = lap_ + 1, .position = 0};
   }
+  return kNoPosition;
 }
 
 bool BandStream::room_will_come() const {

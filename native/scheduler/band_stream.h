@@ -32,6 +32,7 @@ class BandStream {
   bool streamed(BlockId band) const;
 
   // Keeps what the new lap will want, in its order, and lets go of the rest.
+  // pin_count: at most the bands that have a place.
   void begin_sweep(uint32_t pin_count, bool with_head, bool next_with_head);
   // Lets go of what this lap has left and reads on into the next.
   void end_sweep();
@@ -67,6 +68,14 @@ class BandStream {
   // Completion of fetch first_fetch + slot.
   void completed(SlotId slot, Completed what);
 
+  // Between sweeps: `places` bands have a place from here on, and the ring is `region`; another one than before asks for an
+  // empty ring.
+  void resize(std::span<std::byte> region, uint32_t places);
+  // Between sweeps: lets go of all that is inside. False while reads are on their way, because the kernel may still write;
+  // until resize() the ring does not read past the end of a sweep, so that there are none after the next one.
+  bool drain();
+  std::span<std::byte> region() const { return region_; }
+
  private:
   static constexpr uint32_t kNowhere = 0xffffffffu;
   static constexpr uint32_t kNoPosition = 0xffffffffu;
@@ -85,7 +94,7 @@ class BandStream {
   const BlockHulls& hulls_;
   IoThread& io_;
   CacheLog& log_;
-  const std::span<std::byte> region_;
+  std::span<std::byte> region_;
   const uint32_t first_fetch_;
   BlockRing ring_;
   std::vector<BlockId> bands_;           // ascending: the cycle
@@ -98,6 +107,7 @@ class BandStream {
   bool with_head_ = true;
   bool next_with_head_ = true;
   bool queue_was_full_ = false;
+  bool draining_ = false;
   Cursor cursor_;                        // next band to push
   BlockId demanded_ = kNoBlock;          // the loop waits for it
   BlockId awaited_ = kNoBlock;           // its failure ends a wait; others fail again when it is their turn

@@ -110,6 +110,7 @@ Result<std::optional<SlotId>> BlockCache::State::next(PoolRequest& request, Stal
 void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
   if (fixed_) return;
   State& s = *state_;
+  CHECK(!s.fills_ring);
   s.sweep = sweep;
   s.sweeping = true;
   s.log.begin_sweep(sweep.number);
@@ -118,7 +119,7 @@ void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
       sweep.prefill ? plan.prefill_admission : PrefillAdmission::kNormal;
   s.experts.begin_sweep(plan, admission);
   s.rows.begin_sweep(plan, PrefillAdmission::kNormal);
-  s.stream.begin_sweep(std::min(plan.pin_count, s.sizes.pin_count), sweep.with_head,
+  s.stream.begin_sweep(std::min(plan.pin_count, s.division.pin_count), sweep.with_head,
                        sweep.next_with_head);
   s.io->kick();
 }

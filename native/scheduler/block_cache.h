@@ -45,6 +45,21 @@ struct CacheSizes {
   uint32_t pin_count = 0;
 };
 
+// How much of the loaded regions is used under another budget; never more than was loaded.
+struct CacheDivision {
+  uint32_t pin_count = 0;   // bands of the pin order that stay
+  uint32_t pool_slots = 0;
+  // As loaded. A cache that was loaded without a ring: 0 while all bands stay, else a multiple of 4096 that holds any band,
+  // which is cut from the end of the pinned stack.
+  uint64_t ring_bytes = 0;
+};
+
+enum class ResizeProgress : uint8_t {
+  kDone,
+  kMore,   // call again
+  kWaits,  // for reads: call again a little later
+};
+
 // Since load; read by any thread.
 struct CacheCounters {
   std::atomic<uint64_t> read_bytes{0};        // bytes that came back from reads, hulls and retried parts included
@@ -59,6 +74,8 @@ struct CacheCounters {
   std::atomic<uint64_t> load_bytes{0};        // bytes filled by load() so far
   std::atomic<uint64_t> load_bytes_total{0};  // what load() will fill
   std::array<CopyCounters, kCopiesMax> copies;
+  std::atomic<uint64_t> placed_bytes{0};      // in use now, of what the sizes say
+  std::atomic<uint64_t> given_back_bytes{0};  // pages of the regions that are with the system now
 };
 
 class BlockCache;
@@ -161,6 +178,19 @@ class BlockCache {
   // Between sweeps: a copy of the model is not what it was. Nothing more is read from it, and all that sweeps have read
   // so far is forgotten, from whatever copy.
   void drop_copy(uint32_t copy);
+  // What a division places; the largest number for one that the regions cannot hold.
+  uint64_t division_bytes(const CacheDivision& division) const;
+  // Another division, to be reached by resize_step(); it replaces one that is on its way.
+  // Errors: kInvalidArgument for one that the regions cannot hold, kUnsupported without a cache; nothing changes.
+  Status set_division(const CacheDivision& target);
+  // Between sweeps: goes on towards the division and never waits. What leaves is given back at once, but for memory that a
+  // read may still write into. What comes back comes in pieces of some 64 MiB, read while sweeps go on.
+  // Errors, after which the cache works on with the division it has: kInsufficientMemory, kIo, kModelChanged.
+  Result<ResizeProgress> resize_step();
+  // False while the last bands are read into the place of a ring that is not needed any more: no sweep may begin.
+  bool sweepable() const;
+  // The division in force.
+  CacheDivision division() const;
 
   const CacheCounters& counters() const;  // any thread
 

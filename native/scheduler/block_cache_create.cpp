@@ -125,16 +125,18 @@ uint32_t count_of(const BlockTable& table, BlockKind kind) {
 }
 
 // As many bands as can be inside: each takes a page at least. Every band may be inside twice, once being read for nobody.
-uint32_t ring_slots(const BlockTable& table, uint64_t ring_bytes) {
-  return static_cast<uint32_t>(std::min<uint64_t>(2 * table.pin_order().size(),
-                                                  ring_bytes / kDirectAlignmentBytes));
+// Without a ring, one may be cut from the pinned stack later.
+uint32_t ring_slots(const BlockTable& table, const CacheSizes& sizes) {
+  const uint64_t most = sizes.ring_bytes > 0 ? sizes.ring_bytes : sizes.pinned_bytes;
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(2 * table.pin_order().size(), most / kDirectAlignmentBytes));
 }
 
 FetchRanges fetch_ranges(const BlockTable& table, const CacheSizes& sizes, uint32_t io_depth) {
   FetchRanges ranges;
   ranges.rows = sizes.pool_slots;
   ranges.ring = ranges.rows + sizes.row_slots;
-  ranges.load = ranges.ring + ring_slots(table, sizes.ring_bytes);
+  ranges.load = ranges.ring + ring_slots(table, sizes);
   // Small blocks make reads that end at once: twice the depth keeps the drive busy while the loop wakes up.
   ranges.count = ranges.load + 2 * std::clamp(io_depth, 1u, kIoDepthMax);
   return ranges;
@@ -148,7 +150,7 @@ BlockCache::State::State(const BlockTable& table_in, const CacheSizes& sizes_in,
                          const CacheRegions& regions_in,
                          std::vector<uint32_t> file_alignment_bytes, std::vector<IoFile> files,
                          std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth,
-                         EventRing& events, const CopyLayout& copies)
+                         uint64_t page_bytes, EventRing& events, const CopyLayout& copies)
     : table(table_in),
       sizes(sizes_in),
       regions(regions_in),
@@ -167,7 +169,11 @@ BlockCache::State::State(const BlockTable& table_in, const CacheSizes& sizes_in,
               count_of(table, BlockKind::kExpert)),
       rows(hulls, *io, log, regions.rows, sizes.row_slot_bytes, sizes.row_slots, fetches.rows,
            count_of(table, BlockKind::kRowBand)),
-      job_of_fetch(fetches.count - fetches.load, 0) {
+      job_of_fetch(fetches.count - fetches.load, 0),
+      division{sizes.pin_count, sizes.pool_slots, sizes.ring_bytes},
+      target(division),
+      stack_hole(page_bytes),
+      pool_hole(page_bytes) {
   poison(regions.ring);
   for (uint32_t i = fetches.count; i-- > fetches.load;) free_fetches.push_back(i);
 
@@ -179,13 +185,19 @@ BlockCache::State::State(const BlockTable& table_in, const CacheSizes& sizes_in,
   for (uint32_t i = 0; i < table.size(); ++i)
     if (table[BlockId{i}].kind == BlockKind::kTrunk) place(BlockId{i}, regions.trunk, at);
   at = 0;
-  for (uint32_t rank = 0; rank < sizes.pin_count; ++rank)
+  stack_bytes.push_back(0);
+  for (uint32_t rank = 0; rank < sizes.pin_count; ++rank) {
     place(table.pin_order()[rank], regions.pinned, at);
+    stack_bytes.push_back(at);
+  }
+  fill_end = division.pin_count;
+  count_placed();
 }
 
 BlockCache::State::~State() {
   io.reset();  // first: the kernel may still write into the regions
-  for (const auto& region : {regions.ring, regions.experts, regions.rows}) unpoison(region);
+  for (const auto& region : {regions.pinned, regions.ring, regions.experts, regions.rows})
+    unpoison(region);
 }
 
 Result<std::unique_ptr<BlockCache>> BlockCache::create(
@@ -216,7 +228,7 @@ Result<std::unique_ptr<BlockCache>> BlockCache::create(
   HYPURA_TRY_ASSIGN(regions.rows, carve(arena, sizes.row_slots, sizes.row_slot_bytes));
   return std::unique_ptr<BlockCache>(new BlockCache(
       std::make_unique<State>(table, sizes, regions, std::move(alignments), std::move(io_files),
-                              std::move(backend), io_depth, events, copies)));
+                              std::move(backend), io_depth, arena.page_bytes(), events, copies)));
 }
 
 std::unique_ptr<BlockCache> BlockCache::create_fixed(const BlockTable& table,

@@ -15,8 +15,19 @@ void BlockCache::State::load_completed(uint32_t fetch, Completed what) {
   }
   free_fetches.push_back(fetch);
   if (what == Completed::kReturned) return;
-  log.counters.load_bytes.fetch_add(hulls.hull_bytes(job.block), std::memory_order_relaxed);
+  if (!filling())
+    log.counters.load_bytes.fetch_add(hulls.hull_bytes(job.block), std::memory_order_relaxed);
   if (table[job.block].kind == BlockKind::kExpert) experts.pool().set_ready(job.slot);
+}
+
+void BlockCache::State::queue_jobs(ReadClass read_class) {
+  while (next_job < jobs.size() && !free_fetches.empty()) {
+    const uint32_t fetch = free_fetches.back();
+    if (!io->queue(fetch, jobs[next_job].block, jobs[next_job].into, read_class)) break;
+    free_fetches.pop_back();
+    job_of_fetch[fetch - fetches.load] = static_cast<uint32_t>(next_job++);
+  }
+  io->kick();
 }
 
 Status BlockCache::load(const std::atomic<bool>& cancelled) {
@@ -48,22 +59,14 @@ Status BlockCache::load(const std::atomic<bool>& cancelled) {
   for (const State::LoadJob& job : s.jobs) total += s.hulls.hull_bytes(job.block);
   s.log.counters.load_bytes_total.store(total, std::memory_order_relaxed);
 
-  size_t next = 0;
-  const size_t fetches = s.free_fetches.size();
   while (true) {
     const uint64_t heard = s.io->bell().rings();
     s.pump();
     if (s.load_failure) return s.error_of(*s.load_failure);
     if (cancelled.load(std::memory_order_relaxed))
       return Status::error(Code::kCancelled, "loading was cancelled");
-    while (next < s.jobs.size() && !s.free_fetches.empty()) {
-      const uint32_t fetch = s.free_fetches.back();
-      if (!s.io->queue(fetch, s.jobs[next].block, s.jobs[next].into, ReadClass::kDemand)) break;
-      s.free_fetches.pop_back();
-      s.job_of_fetch[fetch - s.fetches.load] = static_cast<uint32_t>(next++);
-    }
-    s.io->kick();
-    if (next == s.jobs.size() && s.free_fetches.size() == fetches) return {};
+    s.queue_jobs(ReadClass::kDemand);
+    if (s.jobs_over()) return {};
     s.io->bell().wait(heard, std::chrono::milliseconds(10));
   }
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "native/nvme_io/arena_hole.h"
 #include "native/scheduler/band_stream.h"
 #include "native/scheduler/block_cache.h"
 #include "native/scheduler/cache_log.h"
@@ -65,8 +66,8 @@ struct BlockCache::State {
 
   State(const BlockTable& table, const CacheSizes& sizes, const CacheRegions& regions,
         std::vector<uint32_t> file_alignment_bytes, std::vector<IoFile> files,
-        std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth, EventRing& events,
-        const CopyLayout& copies);
+        std::unique_ptr<nvme_io::IoBackend> backend, uint32_t io_depth, uint64_t page_bytes,
+        EventRing& events, const CopyLayout& copies);
   ~State();
 
   bool is(BlockId block, BlockKind kind) const {
@@ -99,12 +100,46 @@ struct BlockCache::State {
   SweepInfo sweep;
   bool sweeping = false;  // begin_sweep() was called once
 
-  // load() only: which job each of its fetches works on, and what went wrong.
+  // What is read into places: by load(), and by resize_step() when bands come back. Which job each fetch works on, and what
+  // went wrong.
+  void queue_jobs(ReadClass read_class);
+  bool jobs_over() const {
+    return next_job == jobs.size() && free_fetches.size() == fetches.count - fetches.load;
+  }
   void load_completed(uint32_t fetch, Completed what);
-  std::vector<LoadJob> jobs;
+  std::vector<LoadJob> jobs;  // room for every pinned band
+  size_t next_job = 0;
   std::vector<uint32_t> job_of_fetch;
   std::vector<uint32_t> free_fetches;
   std::optional<FetchOutcome> load_failure;
+
+  // Resizing (block_cache_resize.cpp).
+  Status check_division(const CacheDivision& wanted) const;
+  Result<ResizeProgress> resize_step();
+  void let_bands_go();
+  Status change_ring(uint64_t ring_bytes);
+  Status grow_pool();
+  Result<ResizeProgress> grow_stack();
+  void begin_fill(uint32_t end, ReadClass read_class);
+  void stop_fill();
+  Status end_fill();
+  Status give_up(Status status);
+  Status move_stack_hole(uint32_t bands, uint64_t ring_bytes);
+  Status move_pool_hole(uint32_t slots);
+  void count_placed();
+  bool filling() const { return fill_end > division.pin_count; }
+  // Of a cache loaded without one: the last bytes of the pinned stack.
+  std::span<std::byte> ring_in_stack(uint64_t ring_bytes) const {
+    return ring_bytes == 0 ? std::span<std::byte>() : regions.pinned.last(ring_bytes);
+  }
+
+  std::vector<uint64_t> stack_bytes;  // of the first n bands of the pin order, up to those loaded
+  CacheDivision division;             // in force
+  CacheDivision target;
+  uint32_t fill_end = 0;       // bands from division.pin_count up to here are on their way into their places
+  bool fill_stopped = false;   // they are not wanted any more
+  bool fills_ring = false;     // they take the ring's place: no sweep until they are there
+  nvme_io::ArenaHole stack_hole, pool_hole;
 };
 
 }  // namespace hypura::scheduler

@@ -182,6 +182,21 @@ void PoolRequest::let_go(bool quarantine) {
   failed_ = false;
 }
 
+void PoolRequest::limit(uint32_t slots) {
+  let_go(false);
+  for (uint32_t i = slots; i < pool_.size(); ++i) {
+    const SlotId slot{i};
+    if (pool_.state(slot) != PoolSlotState::kLoading) continue;
+    if (io_.drop(fetch_of(slot))) {
+      pool_.give_back(slot);
+    } else {
+      io_.abandon(fetch_of(slot));
+      pool_.quarantine(slot);
+    }
+  }
+  pool_.limit(slots);
+}
+
 void PoolRequest::release(SlotId slot) {
   pool_.release(slot);
   assign();

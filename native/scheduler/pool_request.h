@@ -51,6 +51,10 @@ class PoolRequest {
   // Between sweeps: every block leaves the pool, those on their way as well.
   void forget();
 
+  // Between sweeps: ends the request, and only the first `slots` of the pool are used from here on; what others hold is let
+  // go, what they load is dropped or abandoned.
+  void limit(uint32_t slots);
+
   void release(SlotId slot);
   // Completion of fetch first_fetch + slot.
   void completed(SlotId slot, Completed what);

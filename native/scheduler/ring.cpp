@@ -42,6 +42,11 @@ void BlockRing::unpush() {
   poison(bytes(at(--count_)));
 }
 
+void BlockRing::move(std::span<std::byte> region) {
+  CHECK(count_ == 0);
+  region_ = region;
+}
+
 void BlockRing::pop_free() {
   while (count_ > 0 && (*this)[at(0)].state == RingSlotState::kFree) {
     poison(bytes(at(0)));

@@ -48,7 +48,9 @@ class BlockRing {
   // Gives back free slots at the tail, and those at the head, which nobody came to use.
   void pop_free();
 
-  uint64_t region_bytes() const { return region_.size(); }
+  // Another region; the ring must be empty.
+  void move(std::span<std::byte> region);
+
   uint32_t size() const { return count_; }
   bool empty() const { return count_ == 0; }
   // The i-th oldest.
@@ -61,7 +63,7 @@ class BlockRing {
   }
 
  private:
-  const std::span<std::byte> region_;
+  std::span<std::byte> region_;
   std::vector<RingSlot> slots_;  // itself circular: count_ of them from front_ on
   uint32_t front_ = 0;
   uint32_t count_ = 0;

@@ -9,7 +9,11 @@ namespace hypura::scheduler {
 
 SlotPool::SlotPool(std::span<std::byte> region, uint64_t slot_bytes, uint32_t slots,
                    uint32_t n_blocks)
-    : region_(region), slot_bytes_(slot_bytes), slots_(slots), slot_of_(n_blocks, kNowhere) {
+    : region_(region),
+      slot_bytes_(slot_bytes),
+      slots_(slots),
+      slot_of_(n_blocks, kNowhere),
+      limit_(slots) {
   CHECK(region.size() == slot_bytes * slots);
   heap_.reserve(slots);
   free_.reserve(slots);
@@ -59,7 +63,7 @@ void SlotPool::give_back(SlotId id) {
   }
   CHECK(slot.state == PoolSlotState::kLoading || slot.state == PoolSlotState::kFree);
   slot.state = PoolSlotState::kFree;
-  free_.push_back(index_of(id));
+  if (index_of(id) < limit_) free_.push_back(index_of(id));
 }
 
 void SlotPool::set_ready(SlotId id) {
@@ -83,7 +87,7 @@ void SlotPool::set_free(SlotId id) {
   slot.state = PoolSlotState::kFree;
   --busy_;
   poison(bytes(id));
-  free_.push_back(index_of(id));
+  if (index_of(id) < limit_) free_.push_back(index_of(id));
 }
 
 void SlotPool::touch(SlotId id, double score, uint32_t sweep) {
@@ -119,6 +123,28 @@ void SlotPool::hold(const std::vector<bool>& held_blocks) {
     slot.held = held_blocks_ != nullptr && slot.block != kNoBlock &&
                 (*held_blocks_)[index_of(slot.block)];
   for (uint32_t at = static_cast<uint32_t>(heap_.size()) / 2; at-- > 0;) sift_down(at);
+}
+
+void SlotPool::limit(uint32_t slots) {
+  limit_ = slots;
+  for (uint32_t i = limit_; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (slot.state != PoolSlotState::kReady) continue;
+    CHECK(slot.leases == 0 && !slot.wanted);
+    forget(slot);
+    slot.state = PoolSlotState::kFree;
+    settle(i);
+    poison(bytes(SlotId{i}));
+  }
+  free_.clear();
+  for (uint32_t i = limit_; i-- > 0;)
+    if (slots_[i].state == PoolSlotState::kFree) free_.push_back(i);
+}
+
+uint32_t SlotPool::used_end() const {
+  uint32_t end = size();
+  while (end > limit_ && slots_[end - 1].state == PoolSlotState::kFree) --end;
+  return end;
 }
 
 void SlotPool::forget(Slot& slot) {

@@ -32,6 +32,10 @@ class SlotPool {
   SlotPool(std::span<std::byte> region, uint64_t slot_bytes, uint32_t slots, uint32_t n_blocks);
 
   uint32_t size() const { return static_cast<uint32_t>(slots_.size()); }
+  // Only slots below the limit take blocks; all do at first.
+  uint32_t limit() const { return limit_; }
+  // End of the slots that hold something, or that a read may still write into; at least the limit.
+  uint32_t used_end() const;
   // Where a block is loading or ready.
   std::optional<SlotId> find(BlockId block) const {
     const uint32_t slot = slot_of_[index_of(block)];
@@ -73,6 +77,9 @@ class SlotPool {
   void release(SlotId slot);
   // Plan's hold bits by block; empty: none.
   void hold(const std::vector<bool>& held_blocks);
+  // Slots from `slots` on forget their blocks; those that load or are quarantined keep their memory until that is over.
+  // None of them may be leased or wanted. Raising it brings the slots back, free.
+  void limit(uint32_t slots);
 
  private:
   static constexpr uint32_t kNowhere = 0xffffffffu;
@@ -109,6 +116,7 @@ class SlotPool {
   double clock_ = 0;
   uint64_t uses_ = 0;
   uint32_t busy_ = 0;
+  uint32_t limit_;
 };
 
 }  // namespace hypura::scheduler

@@ -53,7 +53,8 @@ export async function withSession(options: SessionOptions, work: (bench: Bench, 
   const pages = dropPages(paths)
   const before = processStats()
   const began = performance.now()
-  await using model = await loadModel(protocol.path, { ...load, loadSignal: signal, onLoadProgress: options.onLoad })
+  // Not elastic: a budget that moved while it was measured would make the rounds incomparable.
+  await using model = await loadModel(protocol.path, { ...load, elastic: false, loadSignal: signal, onLoadProgress: options.onLoad })
   const loadMs = performance.now() - began
   const loaded = processStats()
   await using sequence = model.createSequence()

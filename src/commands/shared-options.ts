@@ -13,6 +13,7 @@ export interface LoadFlags {
   readonly mirror?: string[]
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
   readonly tokenizerPre?: string
+  readonly elastic: boolean
 }
 
 export interface SamplingFlags {
@@ -122,6 +123,7 @@ export function addLoadFlags(command: Command): Command {
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight per drive, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
+    .option('--no-elastic', 'keep the budget, also when the machine or the cgroup runs short of memory')
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
 
@@ -154,6 +156,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     mirrors: flags.mirror,
     eviction: flags.eviction,
     tokenizerPre: flags.tokenizerPre,
+    elastic: flags.elastic,
   }
 }
 

@@ -1,4 +1,7 @@
 /** A memory group for one test: a real limit, the kernel's own peak. Needs root; elsewhere tests skip and say so. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type ControlGroup, createControlGroup } from '../../scripts/control-group.js'
 
 export interface MemoryGroup extends Disposable {
@@ -6,6 +9,8 @@ export interface MemoryGroup extends Disposable {
   /** Highest usage so far, page cache included. */
   peakBytes(): number
   oomKills(): number
+  /** Tries until the kernel takes the new limit: it answers EBUSY while it finds too little to reclaim. Resolves to whether it did. */
+  lower(limitBytes: number, withinMs: number): Promise<boolean>
 }
 
 /** Why groups cannot be made here; undefined where they can. */
@@ -25,6 +30,17 @@ export function createMemoryGroup(limitBytes: number): MemoryGroup {
     path: group.path,
     peakBytes: () => told(group, 'peakBytes'),
     oomKills: () => told(group, 'oomKills'),
+    lower: async (lower, withinMs) => {
+      for (const end = performance.now() + withinMs; performance.now() < end; await sleep(200)) {
+        try {
+          writeFileSync(join(group.path, 'memory.limit_in_bytes'), String(lower))
+          return true
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+        }
+      }
+      return false
+    },
     [Symbol.dispose]() {
       const refusal = group.remove()
       if (refusal !== undefined) throw new Error(`the group is not removed: ${refusal}`)

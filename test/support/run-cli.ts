@@ -18,6 +18,8 @@ export interface CliOptions {
   readonly cwd?: string
   /** Sent once, when the condition on the output so far holds. */
   readonly interrupt?: { readonly signal: NodeJS.Signals; readonly when: (stdout: string, stderr: string) => boolean; readonly times?: number }
+  /** Called with the output so far, whenever there is more. */
+  readonly watch?: (stdout: string, stderr: string) => void
   /** Runs inside this control group. */
   readonly cgroup?: string
 }
@@ -37,6 +39,7 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   let stderr = ''
   let interrupts = options.interrupt?.times ?? 1
   const look = (): void => {
+    options.watch?.(stdout, stderr)
     if (options.interrupt !== undefined && interrupts > 0 && options.interrupt.when(stdout, stderr)) {
       interrupts--
       child.kill(options.interrupt.signal)

@@ -37,7 +37,7 @@ export { measureReads, type MeasureReadsOptions, type ReadCell } from './measure
 export type { Model, TokenizeChatOptions } from './model.js'
 export { describeModel, type ModelDescription } from './model-description.js'
 export type { ModelStats } from './model-stats.js'
-export { type EvaluateOptions, type GenerateOptions, type LoadOptions, type LoadProgress, mirrorsMax, type Size } from './options.js'
+export { type EvaluateOptions, type GenerateOptions, type LoadOptions, type LoadProgress, type MemoryChange, mirrorsMax, type Size } from './options.js'
 export { packageRoot, packageVersion } from './package-info.js'
 export { type ModelPlan, planModel } from './plan-model.js'
 export { OffsetSet } from './read-offsets.js'

@@ -1,17 +1,23 @@
 /** A loaded model: its plan, its tokenizer and template, and the sequences that run on it. */
 import { HypuraError } from '../base/errors.js'
 import type { EngineFacts, NativeEngine } from '../native/native-binding.js'
+import { autoBudgetBytes, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
+import { loadBinding } from '../native/load-binding.js'
+import { ioDepthDefault } from '../prefetch/memory-budget.js'
+import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../tokenizer/chat-template.js'
 import { type ConversationOptions, tokenizeConversation } from '../tokenizer/conversation.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { CacheMemory } from './cache-memory.js'
 import { CopyReports, type CopyShare } from './copy-reports.js'
 import type { ModelCopies } from './model-copies.js'
 import type { ModelDescription } from './model-description.js'
 import { counters, type ModelStats } from './model-stats.js'
 import { awaitNative, callNative } from './native-errors.js'
-import type { LoadOptions } from './options.js'
+import type { LoadOptions, MemoryChange, Size } from './options.js'
 import type { ModelPlan } from './plan-model.js'
 import { PlannerHost } from './planner-host.js'
+import { PressureMonitor } from './pressure-monitor.js'
 import { Sequence } from './sequence.js'
 
 export interface ModelParts {
@@ -31,7 +37,10 @@ export interface TokenizeChatOptions extends ConversationOptions {
 
 export class Model implements AsyncDisposable {
   readonly #parts: ModelParts
-  readonly #planner: PlannerHost | undefined
+  #planner: PlannerHost | undefined
+  /** Undefined in the modes that have no cache. */
+  readonly #memory: CacheMemory | undefined
+  readonly #monitor: PressureMonitor | undefined
   readonly #warnings: string[] = []
   readonly #copies: CopyReports
   readonly #open = new Set<Sequence>()
@@ -50,14 +59,9 @@ export class Model implements AsyncDisposable {
     facts.mirrors.forEach(({ direct, directReason }, i) => {
       if (!direct && facts.direct) this.#warnings.push(`the mirror ${copies.paths[i + 1]!} is read through the page cache (${directReason}): slower, and the cache's memory is not in the budget`)
     })
-    if (plan.mode === 'stream' && plan.regions.poolSlots > 0) {
-      this.#planner = new PlannerHost(engine, {
-        manifest: description.manifest,
-        regions: { pinCount: plan.regions.pinCount, poolSlots: plan.regions.poolSlots },
-        eviction: options.eviction ?? 'cost-aware',
-        drive: plan.drive.cost,
-      }, (text) => this.#warnings.push(text))
-    }
+    this.#memory = plan.regions.placement === 'cache' ? this.#cacheMemory() : undefined
+    this.#monitor = this.#memory === undefined || options.elastic === false ? undefined : this.#watch(this.#memory)
+    this.#planPool(plan)
   }
 
   get path(): string {
@@ -68,7 +72,7 @@ export class Model implements AsyncDisposable {
   }
   /** The itemised memory plan that is in force. */
   get plan(): ModelPlan {
-    return this.#parts.plan
+    return this.#memory?.plan ?? this.#parts.plan
   }
   /** What loading found: backend, direct or not, kernels, threads, huge pages. */
   get facts(): EngineFacts {
@@ -131,6 +135,29 @@ export class Model implements AsyncDisposable {
     return sequence
   }
 
+  /**
+   * Gives memory back, or takes it again: bands and experts leave and are read again when they are needed, so tokens stay the
+   * same and only their speed changes. Takes effect between two sweeps, and one that hands out logits ends when they were taken:
+   * do not wait for it in the sink of evaluate(). From here on this is the most that `elastic` goes up to.
+   *
+   * @param memory at most what the model was loaded with; 'auto': as much of that as the tightest limit has room for
+   * @returns the budget in force, which exceeds what was asked for by the half-used huge pages at its edges
+   * Errors: ERR_HYPURA_INSUFFICIENT_MEMORY below what the loaded model needs at least, or when memory cannot come back;
+   * ERR_HYPURA_INVALID_ARGUMENT above what was loaded, ERR_HYPURA_UNSUPPORTED in the modes 'mmap' and 'bare', ERR_HYPURA_IO.
+   */
+  async resize(memory: Size): Promise<number> {
+    this.#assertOpen()
+    const cache = this.#memory
+    if (cache === undefined) throw new HypuraError('ERR_HYPURA_UNSUPPORTED', `mode ${this.plan.mode} has no cache that could be resized: load with mode auto`, { field: 'memory' })
+    const size = parseSize(memory)
+    const limit = tightestLimit(memoryLimits())
+    const autoBytes = Math.max(cache.leastBytes, autoBudgetBytes({ ...limit, availableBytes: limit.availableBytes + cache.arenaBytes }))
+    const asked = resolveSize(size, { totalBytes: limit.limitBytes, autoBytes })
+    const inForce = await cache.resize(size.kind === 'bytes' ? asked : Math.min(asked, cache.budgetMostBytes))
+    this.#monitor?.setMost(cache.plan.chosen.total)
+    return inForce
+  }
+
   /** Counters of the engine since load. */
   stats(): ModelStats {
     this.#assertOpen()
@@ -157,6 +184,7 @@ export class Model implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#monitor?.close()
     await this.#planner?.close()
     for (const template of this.#templates) await template.close()
     // All at once: one may wait for another's reader.
@@ -167,6 +195,46 @@ export class Model implements AsyncDisposable {
   #setBusy(busy: boolean): void {
     this.#busy += busy ? 1 : -1
     this.#planner?.setActive(this.#busy > 0)
+    this.#monitor?.setBusy(this.#busy > 0)
+  }
+
+  #cacheMemory(): CacheMemory {
+    const { plan, description: { manifest }, engine, options, paths } = this.#parts
+    const loaded = { manifest, plan, ioDepth: options.io?.depth ?? ioDepthDefault }
+    return new CacheMemory({ engine, loaded, paths, onPlan: (changed) => this.#planPool(changed) })
+  }
+
+  #watch(memory: CacheMemory): PressureMonitor {
+    const { options } = this.#parts
+    return new PressureMonitor({
+      memory,
+      follows: parseSize(options.memory ?? 'auto').kind === 'auto',
+      watchPressure: (folder) => loadBinding().watchPressure(folder),
+      onChange: (change) => this.#tell(change),
+      onWarning: (text) => this.#warnings.push(text),
+    })
+  }
+
+  #tell(change: MemoryChange): void {
+    try {
+      this.#parts.options.onMemoryChange?.(change)
+    } catch (error) {
+      this.#warnings.push(`onMemoryChange threw: ${String(error)}`)
+    }
+  }
+
+  /** Policy for a pool that does not hold every expert. */
+  #planPool({ mode, regions }: ModelPlan): void {
+    if (this.#planner !== undefined) return this.#planner.setRegions(regions)
+    if (mode !== 'stream' || regions.poolSlots === 0 || this.#closing !== undefined) return
+    const { engine, description, options } = this.#parts
+    this.#planner = new PlannerHost(engine, {
+      manifest: description.manifest,
+      regions: { pinCount: regions.pinCount, poolSlots: regions.poolSlots },
+      eviction: options.eviction ?? 'cost-aware',
+      drive: this.#parts.plan.drive.cost,
+    }, (text) => this.#warnings.push(text))
+    this.#planner.setActive(this.#busy > 0)
   }
 
   #assertOpen(): void {

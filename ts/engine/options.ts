@@ -34,6 +34,14 @@ export interface LoadOptions {
    * They are compared with the model while loading, and never change a token.
    */
   readonly mirrors?: readonly string[] | undefined
+  /**
+   * Give memory back when the machine or the group runs short of it, and take it again later; default true. A budget that was
+   * chosen by 'auto' follows its limit, any other one gives way only under pressure. Never changes a token. Not for 'mmap' and
+   * 'bare', which have nothing to give.
+   */
+  readonly elastic?: boolean | undefined
+  /** Told after memory was given back or taken again. */
+  readonly onMemoryChange?: ((change: MemoryChange) => void) | undefined
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
   /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
   readonly tokenizerPre?: string | undefined
@@ -42,6 +50,16 @@ export interface LoadOptions {
   readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined
   /** Fault schedule for tests (docs/adding/io-backend.md). */
   readonly faults?: string | undefined
+}
+
+export interface MemoryChange {
+  /** What the engine placed before, and places now. */
+  readonly fromBytes: number
+  readonly toBytes: number
+  /** What everything that was loaded takes. */
+  readonly loadedBytes: number
+  /** 'pressure': somebody waits for memory · 'limit': less is left under it than before · 'room': there is more again. */
+  readonly reason: 'pressure' | 'limit' | 'room'
 }
 
 export interface LoadProgress {
@@ -108,6 +126,8 @@ const loadShape = {
   threads: integer(1, 256),
   io: z.strictObject(ioShape).optional(),
   mirrors: z.array(z.string().min(1)).max(mirrorsMax).optional(),
+  elastic: z.boolean().optional(),
+  onMemoryChange: callback<MemoryChange>(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
   tokenizerPre: z.string().optional(),
   loadSignal: signal,

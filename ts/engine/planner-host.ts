@@ -22,8 +22,9 @@ export interface PlannerSetup {
   readonly drive: DriveCost
 }
 
-/** Down: one batch of event records, `count` of them in `events`, and the ones that were lost. */
+/** Down: one batch of event records, `count` of them in `events`, and how the memory is divided now. */
 export interface EventsMessage {
+  readonly regions: PlannerSetup['regions']
   readonly events: Uint32Array<ArrayBuffer>
   readonly count: number
 }
@@ -40,6 +41,7 @@ export class PlannerHost {
   readonly #engine: NativeEngine
   readonly #worker: Worker
   readonly #onWarning: (text: string) => void
+  #regions: PlannerSetup['regions']
   #timer: NodeJS.Timeout | undefined
   #free: Uint32Array<ArrayBuffer> | undefined = new Uint32Array(batchRecords * eventWords)
   #plans = 0
@@ -48,6 +50,7 @@ export class PlannerHost {
   constructor(engine: NativeEngine, setup: PlannerSetup, onWarning: (text: string) => void) {
     this.#engine = engine
     this.#onWarning = onWarning
+    this.#regions = setup.regions
     this.#worker = new Worker(new URL('./planner-worker.js', import.meta.url), { workerData: setup, name: 'hypura planner' })
     this.#worker.unref()
     this.#worker.on('message', (message: PlanMessage) => this.#onPlan(message))
@@ -61,6 +64,11 @@ export class PlannerHost {
     this.#timer = active ? setInterval(() => this.#sendEvents(), intervalMs) : undefined
     this.#timer?.unref()
     if (!active) this.#sendEvents()
+  }
+
+  /** From the next plan on. One that is on its way is clamped by the engine. */
+  setRegions({ pinCount, poolSlots }: PlannerSetup['regions']): void {
+    this.#regions = { pinCount, poolSlots }
   }
 
   /** Plans accepted by the engine. */
@@ -79,7 +87,7 @@ export class PlannerHost {
     const count = this.#engine.drainEvents(events)
     if (count === 0) return
     this.#free = undefined
-    this.#worker.postMessage({ events, count } satisfies EventsMessage, [events.buffer])
+    this.#worker.postMessage({ regions: this.#regions, events, count } satisfies EventsMessage, [events.buffer])
   }
 
   #onPlan({ plan, events }: PlanMessage): void {

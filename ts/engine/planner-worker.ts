@@ -7,12 +7,12 @@ import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
 import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
 
-const { manifest, regions, eviction, drive } = workerData as PlannerSetup
+const { manifest, eviction, drive } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
 const stats = accessStats(manifest)
 let sequenceNumber = 1
 
-parentPort!.on('message', ({ events, count }: EventsMessage) => {
+parentPort!.on('message', ({ regions, events, count }: EventsMessage) => {
   stats.observe(decodeEvents(events, count))
   const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber }), manifest.blocks.count)
   parentPort!.postMessage({ plan, events } satisfies PlanMessage, [plan, events.buffer])

@@ -32,12 +32,16 @@ export function tightestLimit(limits: readonly MemoryLimit[]): MemoryLimit {
 }
 
 /**
- * What `--memory auto` may place, so that the whole process stays under `limit` by a twentieth: the head-room covers the
- * growth of the JavaScript heap, thread stacks and the kernel's own accounting.
+ * What stays free under a limit: a twentieth and a little, for the growth of the JavaScript heap, thread stacks and the kernel's
+ * own accounting.
  */
+export function headRoomBytes({ limitBytes }: MemoryLimit): number {
+  return Math.max(limitBytes * 0.05, 32 * 2 ** 20) + 48 * 2 ** 20
+}
+
+/** What `--memory auto` may place, so that the whole process stays under `limit` by the head-room. */
 export function autoBudgetBytes(limit: MemoryLimit): number {
-  const headRoom = Math.max(limit.limitBytes * 0.05, 32 * 2 ** 20) + 48 * 2 ** 20
-  return Math.max(0, Math.floor(limit.availableBytes - headRoom))
+  return Math.max(0, Math.floor(limit.availableBytes - headRoomBytes(limit)))
 }
 
 function machineLimit({ proc }: MemoryFiles): MemoryLimit {

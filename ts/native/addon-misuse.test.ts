@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { encodeLoad, encodeSpec } from '../engine/codec/load.js'
 import { describeModel } from '../engine/model-description.js'
 import { planDescribed } from '../engine/plan-model.js'
-import { counterCount, layout } from './layout.gen.js'
+import { counterCount, counterIndex, layout } from './layout.gen.js'
 import { loadBinding } from './load-binding.js'
 import type { GenerateRequest, NativeBinding, NativeErrorInfo, NativeSequence } from './native-binding.js'
 
@@ -215,6 +215,49 @@ test('functions of engine and sequence refuse wrong values, also without a recei
   expect(Reflect.apply(sequence.truncate, {}, [0])).toBeUndefined()
   expect(await generate(sequence)).toEqual(expected)
   await engine.close()
+})
+
+test('resize refuses wrong values and divisions that were not loaded, and settles in every state', async () => {
+  const engine = binding.createEngine(load, engineOptions)
+  await engine.opened()
+  const sequence = engine.createSequence()
+  const expected = await generate(sequence)
+  const row = new Float64Array(counterCount)
+  const ringBytes = 1 << 20
+  const small = { budgetBytes: 40 * 2 ** 20, pinCount: 3, poolSlots: 0, ringBytes }
+  for (const value of [undefined, null, 5, 'x']) expect(errorOf(() => engine.resize(value as never)).nativeCode).toBe('invalid-argument')
+  for (const key of Object.keys(small)) {
+    for (const value of wrongNumbers) expect(errorOf(() => engine.resize({ ...small, [key]: value } as never)).nativeCode, key).toBe('invalid-argument')
+  }
+  for (const wrong of [{ budgetBytes: 4096 }, { budgetBytes: 2 ** 40 }, { pinCount: 100_000 }, { poolSlots: 5 }, { ringBytes: 4096 }, { ringBytes: ringBytes + 1 }, { ringBytes: 2 ** 52 }]) {
+    await expect(engine.resize({ ...small, ...wrong }), JSON.stringify(wrong)).rejects.toMatchObject({ nativeCode: 'invalid-argument' })
+  }
+  await engine.resize(small)
+  engine.counters(row)
+  expect(row[counterIndex.placedBytes]).toBeLessThanOrEqual(row[counterIndex.budgetBytes]!)
+  sequence.truncate(0)
+  expect(await generate(sequence)).toEqual(expected)
+
+  const thrown = new Error('from the getter')
+  expect(() => engine.resize({ ...small, get pinCount(): number { throw thrown } })).toThrow(thrown)
+  const closing = { ...small, get pinCount(): number { void engine.close(); return 3 } }
+  expect(errorOf(() => engine.resize(closing)).nativeCode).toBe('closed')
+  expect(errorOf(() => engine.resize(small)).nativeCode).toBe('closed')
+
+  for (const delay of [0, 1, 5, 20]) {
+    const other = binding.createEngine(load, engineOptions)
+    const outcome = other.resize(small).then(() => 'done', (error: NativeErrorInfo) => error.nativeCode)
+    const next = other.resize({ ...small, pinCount: 2 }).then(() => 'done', (error: NativeErrorInfo) => error.nativeCode)
+    await new Promise(resolve => setTimeout(resolve, delay))
+    await other.close()
+    for (const one of [outcome, next]) expect(['done', 'closed', 'cancelled']).toContain(await one)
+  }
+})
+
+test('watchPressure says what is missing', () => {
+  for (const value of [undefined, 5, {}]) expect(errorOf(() => binding.watchPressure(value as never)).nativeCode).toBe('invalid-argument')
+  expect(errorOf(() => binding.watchPressure('/nowhere/at/all')).nativeCode).toBe('unsupported')
+  expect(errorOf(() => binding.watchPressure(folder)).nativeCode).toBe('unsupported')
 })
 
 test('calls in the wrong state are typed errors', async () => {

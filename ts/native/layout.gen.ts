@@ -336,6 +336,7 @@ export const counterIndex = {
   hugePageBytes: 22,
   compareBytes: 23,
   compareBytesTotal: 24,
+  placedBytes: 25,
 } as const
 
 export const copyIndex = {
@@ -357,7 +358,7 @@ export const tokenFlag = {
   stop: 1,
 } as const
 
-export const counterCount = 25
+export const counterCount = 26
 
 export const nativeLimits = {
   readBytesMax: 4194304,

@@ -30,7 +30,7 @@ function failureOf(source: Parameters<typeof loadBinding>[0]): HypuraError {
   throw new Error('the addon was loaded')
 }
 const standIn = (version: number) =>
-  `module.exports = { abiVersion: ${version}, probe() {}, measure() {}, createEngine() {}, measureReads() {} }`
+  `module.exports = { abiVersion: ${version}, probe() {}, measure() {}, watchPressure() {}, createEngine() {}, measureReads() {} }`
 
 test('a machine without an addon is told platform, places and the command', () => {
   const error = failureOf({ root: rootWith({}), platform: 'plan9', arch: 'sparc', override: undefined })
@@ -51,7 +51,7 @@ test('an override is the only place that is tried', () => {
 
 test('another ABI version and a foreign module are refused', () => {
   const root = rootWith({ 'old.cjs': standIn(abiVersion + 1), 'foreign.cjs': 'module.exports = null',
-    'half.cjs': `module.exports = { abiVersion: ${abiVersion}, probe() {}, measure() {} }`, 'broken.cjs': 'throw new Error("no\\nway")' })
+    'half.cjs': `module.exports = { abiVersion: ${abiVersion}, probe() {}, measure() {}, watchPressure() {} }`, 'broken.cjs': 'throw new Error("no\\nway")' })
   expect(failureOf({ override: join(root, 'old.cjs') }).message).toContain(`ABI version ${abiVersion + 1}`)
   expect(failureOf({ override: join(root, 'foreign.cjs') }).message).toContain('not the hypura addon')
   expect(failureOf({ override: join(root, 'half.cjs') }).message).toContain('no function createEngine')

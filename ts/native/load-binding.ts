@@ -10,7 +10,7 @@ import { HypuraError } from '../base/errors.js'
 import { abiVersion } from './layout.gen.js'
 import type { NativeBinding } from './native-binding.js'
 
-const functionNames = ['probe', 'measure', 'createEngine', 'measureReads'] as const
+const functionNames = ['probe', 'measure', 'watchPressure', 'createEngine', 'measureReads'] as const
 
 /** This file is dist/ts/native/load-binding.js of the package. */
 const packageRoot = fileURLToPath(new URL('../../..', import.meta.url))

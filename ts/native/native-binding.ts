@@ -1,5 +1,5 @@
 /**
- * The whole surface of the addon: four functions of the module, eight of an engine, seven of a sequence.
+ * The whole surface of the addon: five functions of the module, nine of an engine, seven of a sequence.
  *
  * Messages go down as plain bytes that are copied and checked; nothing is shared. Errors are thrown (or reject) as
  * objects of NativeErrorInfo's shape; ts/engine turns them into HypuraError.
@@ -108,6 +108,11 @@ export interface NativeBinding {
   probe(path?: string): HardwareReport
   /** `spec`: one ModelSpec record. */
   measure(spec: ArrayBuffer, options: MeasureOptions): MemoryMeasure
+  /**
+   * Counts, in a function that returns the events since its last call, how often the kernel looked for memory in a cgroup v1
+   * group and found none; until that function is collected. Throws 'unsupported'. `folder`: below /sys/fs/cgroup/memory.
+   */
+  watchPressure(folder: string): () => number
   /** Checks the message and starts loading on the engine's own thread. Throws for a bad message. */
   createEngine(load: ArrayBuffer, options: EngineOptions): NativeEngine
   /**
@@ -115,6 +120,14 @@ export interface NativeBinding {
    * 4,096 inside the file, at most nativeLimits.measureOffsetsMax; in this order, until one of the options ends it.
    */
   measureReads(path: string, offsets: Float64Array, options: ReadMeasureOptions): NativeMeasurement
+}
+
+/** How the cache's regions are divided under another budget: prefixes of what was loaded (ts/prefetch/redivision.ts). */
+export interface DivisionRequest {
+  readonly budgetBytes: number
+  readonly pinCount: number
+  readonly poolSlots: number
+  readonly ringBytes: number
 }
 
 export interface EngineFacts {
@@ -146,6 +159,13 @@ export interface NativeEngine {
   copies(into: Float64Array): number
   /** Bytes of whole blocks into V8's memory, one after the other, for executors outside the core. */
   readBlocks(blocks: Uint32Array, into: ArrayBuffer): Promise<void>
+  /**
+   * Another budget, reached between sweeps; a later request replaces one on its way. Resolves to the budget in force, which is
+   * more than was asked for by what a huge page in half use takes. Rejects with 'invalid-argument' for a division that was not
+   * loaded, 'unsupported' without a cache; with 'insufficient-memory', 'io' when something cannot come back: then all works
+   * on with what there is.
+   */
+  resize(division: DivisionRequest): Promise<number>
   createSequence(): NativeSequence
   /** Cancels what runs, waits for outstanding reads, frees all. Idempotent. */
   close(): Promise<void>

@@ -29,7 +29,7 @@ export const positionsPerPage = 256
 export const batchSizes: readonly number[] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]
 const scratchShare = 1 / 8
 /** kIoDepthDefault of native/base/limits.h. */
-const ioDepthDefault = 8
+export const ioDepthDefault = 8
 
 export interface BudgetRequest {
   readonly manifest: BlockManifest

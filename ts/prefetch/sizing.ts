@@ -48,7 +48,7 @@ const rowsShare = 1 / 32
 const ringBytesWanted: number = 64 * 2 ** 20
 const cycleShare = 1 / 4
 /** One expert is computed while the next is read. */
-const poolSlotsLeast = 2
+export const poolSlotsLeast = 2
 
 /** Experts that one token chooses, over all layers. */
 export function expertsPerToken(spec: ModelSpec): number {
@@ -57,14 +57,28 @@ export function expertsPerToken(spec: ModelSpec): number {
   return layers * spec.nExpertUsed
 }
 
+/** The ring's least and wanted size; `streams` is false where a ring would be as large as the cycle, so that bands cannot leave. */
+export function ringSizes({ cycleBytes, largestBandBytes }: BlockManifest, ioDepth: number): { least: number; wanted: number; streams: boolean } {
+  const quarter = wholePages(cycleBytes * cycleShare)
+  const least = Math.min((ioDepth + 1) * largestBandBytes, Math.max(2 * largestBandBytes, quarter))
+  const wanted = Math.max(least, Math.min(Math.max(ringBytesWanted, 2 * ioDepth * largestBandBytes), quarter))
+  return { least, wanted, streams: least < cycleBytes }
+}
+
+/**
+ * Slots of the expert pool beyond the least, where bands stream: one layer's experts may be read at once, out of at most half
+ * of the `rest` that bands and they share.
+ */
+export function extraSlots(spec: ModelSpec, slotBytes: number, rest: number): number {
+  return slotBytes === 0 ? 0 : Math.min(Math.max(0, spec.nExpertUsed - poolSlotsLeast), Math.floor(rest / 2 / slotBytes))
+}
+
 export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly }: SizingRequest): Sizing {
-  const { spec, cycleBytes, largestBandBytes, rowSlotBytes } = manifest
+  const { spec, cycleBytes, rowSlotBytes } = manifest
   const slotBytes = manifest.expertSlotBytes
   const slotsLeast = slotBytes === 0 ? 0 : poolSlotsLeast
   const slotsAll = slotBytes === 0 ? 0 : Math.max(poolSlotsLeast, manifest.experts.count)
-  const quarter = wholePages(cycleBytes * cycleShare)
-  const ringLeast = Math.min((ioDepth + 1) * largestBandBytes, Math.max(2 * largestBandBytes, quarter))
-  const ringWanted = Math.max(ringLeast, Math.min(Math.max(ringBytesWanted, 2 * ioDepth * largestBandBytes), quarter))
+  const { least: ringLeast, wanted: ringWanted } = ringSizes(manifest, ioDepth)
   const bandsLeast = Math.min(ringLeast, cycleBytes)
   const pinnedBytes = prefixBytes(manifest)
 
@@ -131,9 +145,7 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
     const forBands = Math.min(weights, cycleBytes + slotsLeast * slotBytes)
     const ring = Math.max(ringLeast, Math.min(ringWanted, wholePages(forBands - slotsLeast * slotBytes)))
     const rest = forBands - ring - slotsLeast * slotBytes
-    // One layer's experts may be read at once, out of at most half of what is left.
-    const extraMost = Math.max(0, spec.nExpertUsed - slotsLeast)
-    const extra = slotBytes === 0 ? 0 : Math.min(extraMost, Math.floor(rest / 2 / slotBytes))
+    const extra = extraSlots(spec, slotBytes, rest)
     return finish(prefixCount(pinnedBytes, rest - extra * slotBytes), ring, slotsLeast + extra, rowSlots)
   }
 
@@ -141,7 +153,7 @@ export function sizingOf({ manifest, measure, contextLength, ioDepth, streamOnly
 }
 
 /** Bytes of the first n bands of the pin order, for n from 0 to all. */
-function prefixBytes({ pinOrder, blocks }: BlockManifest): Float64Array {
+export function prefixBytes({ pinOrder, blocks }: BlockManifest): Float64Array {
   const sums = new Float64Array(pinOrder.length + 1)
   pinOrder.forEach((band, rank) => {
     sums[rank + 1] = sums[rank]! + blocks.hullBytes[band]!
@@ -150,7 +162,7 @@ function prefixBytes({ pinOrder, blocks }: BlockManifest): Float64Array {
 }
 
 /** How many bands of the pin order fit into `bytes`. */
-function prefixCount(sums: Float64Array, bytes: number): number {
+export function prefixCount(sums: Float64Array, bytes: number): number {
   let low = 0
   let high = sums.length - 1
   while (low < high) {
