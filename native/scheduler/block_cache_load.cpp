@@ -1,4 +1,4 @@
-// Filling memory before the first sweep: trunk, pinned stack, and the experts when there is a slot for each.
+// Filling memory before the first sweep: trunk, pinned stack, and the experts or row bands when there is a slot for each.
 #include <algorithm>
 #include <tuple>
 
@@ -17,7 +17,9 @@ void BlockCache::State::load_completed(uint32_t fetch, Completed what) {
   if (what == Completed::kReturned) return;
   if (!filling())
     log.counters.load_bytes.fetch_add(hulls.hull_bytes(job.block), std::memory_order_relaxed);
-  if (table[job.block].kind == BlockKind::kExpert) experts.pool().set_ready(job.slot);
+  const BlockKind kind = table[job.block].kind;
+  if (kind == BlockKind::kExpert) experts.pool().set_ready(job.slot);
+  if (kind == BlockKind::kRowBand) rows.pool().set_ready(job.slot);
 }
 
 void BlockCache::State::queue_jobs(ReadClass read_class) {
@@ -30,26 +32,29 @@ void BlockCache::State::queue_jobs(ReadClass read_class) {
   io->kick();
 }
 
+void BlockCache::State::add_pool_jobs(BlockKind kind, SlotPool& pool) {
+  std::vector<BlockId> blocks;
+  for (uint32_t i = 0; i < table.size(); ++i)
+    if (table[BlockId{i}].kind == kind) blocks.push_back(BlockId{i});
+  if (pool.size() < blocks.size()) return;
+  for (const BlockId block : blocks) {
+    const SlotId slot = pool.take()->slot;
+    pool.assign(slot, block, 0, 0);
+    jobs.push_back({.block = block, .into = pool.bytes(slot).data(), .slot = slot});
+  }
+}
+
 Status BlockCache::load(const std::atomic<bool>& cancelled) {
   if (fixed_) return {};
   State& s = *state_;
-  uint32_t n_experts = 0;
   for (uint32_t i = 0; i < s.table.size(); ++i) {
     const BlockId id{i};
-    if (s.table[id].kind == BlockKind::kExpert) ++n_experts;
     if (s.data[i] == nullptr) continue;
     auto* into = const_cast<std::byte*>(s.data[i]) - s.hulls.hull(id, 0).lead_bytes;
     s.jobs.push_back({.block = id, .into = into});
   }
-  if (n_experts > 0 && s.sizes.pool_slots >= n_experts) {
-    for (uint32_t i = 0; i < s.table.size(); ++i) {
-      const BlockId id{i};
-      if (s.table[id].kind != BlockKind::kExpert) continue;
-      const SlotId slot = s.experts.pool().take()->slot;
-      s.experts.pool().assign(slot, id, 0, 0);
-      s.jobs.push_back({.block = id, .into = s.experts.pool().bytes(slot).data(), .slot = slot});
-    }
-  }
+  s.add_pool_jobs(BlockKind::kExpert, s.experts.pool());
+  s.add_pool_jobs(BlockKind::kRowBand, s.rows.pool());
   // In the order of the file, which is what drives like best.
   std::sort(s.jobs.begin(), s.jobs.end(), [&](const State::LoadJob& a, const State::LoadJob& b) {
     const Extent &left = s.table.extents(a.block)[0], &right = s.table.extents(b.block)[0];

@@ -61,7 +61,7 @@ struct BlockCache::State {
   struct LoadJob {
     BlockId block = kNoBlock;
     std::byte* into = nullptr;
-    SlotId slot{};  // experts: of the pool
+    SlotId slot{};  // experts and row bands: of their pool
   };
 
   State(const BlockTable& table, const CacheSizes& sizes, const CacheRegions& regions,
@@ -103,6 +103,8 @@ struct BlockCache::State {
   // What is read into places: by load(), and by resize_step() when bands come back. Which job each fetch works on, and what
   // went wrong.
   void queue_jobs(ReadClass read_class);
+  // All blocks of a kind, when their pool holds them.
+  void add_pool_jobs(BlockKind kind, SlotPool& pool);
   bool jobs_over() const {
     return next_job == jobs.size() && free_fetches.size() == fetches.count - fetches.load;
   }

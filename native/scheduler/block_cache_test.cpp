@@ -113,6 +113,21 @@ TEST(cache_reads_the_streamed_hulls_once_per_sweep) {
   }
 }
 
+TEST(cache_with_a_place_for_every_block_reads_nothing_after_load) {
+  const Watchdog watchdog("all in memory", 60s);
+  CacheBench bench({.model = {.bands = 12, .row_bands = 6, .experts = 10},
+                    .pin_count = 12,
+                    .pool_slots = 10,
+                    .row_slots = 6},
+                   5);
+  ASSERT(bench.cache && bench.load());
+  const uint64_t reads = bench.cache->counters().reads;
+  for (int i = 0; i < 10; ++i) EXPECT_OK(bench.sweep({.experts_max = 10}));
+  EXPECT_EQ(bench.cache->counters().reads.load(), reads);
+  EXPECT_EQ(bench.cache->counters().misses.load(), 0u);
+  EXPECT_EQ(bench.cache->counters().stall_ns.load(), 0u);
+}
+
 TEST(cache_ring_reads_ahead_across_the_end_of_a_sweep) {
   const Watchdog watchdog("token boundary", 60s);
   CacheBench bench({.model = {.bands = 30, .head_bands = 4, .row_bands = 0}, .ring_bytes = 250'000}, 4);
