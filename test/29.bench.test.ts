@@ -4,7 +4,7 @@
 // plan's own arithmetic, and with programs that play llama-bench.
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { planModel } from '../ts/engine/index.js'
 import { type CliOptions, modelPath, runCli } from './support/run-cli.js'
@@ -58,10 +58,13 @@ describe.each([
   })
 
   test('has every field of ours, both sides filled from the same run', () => {
+    // Records are published.
+    expect(rows.map((row) => row['model_filename'])).toEqual([basename(path), basename(path)])
+    expect(JSON.stringify(rows)).not.toContain(dirname(path))
     for (const { hypura } of rows) {
       for (const field of ['memory_bytes', 'model_bytes', 'pp_tok_s', 'tg_tok_s', 'disk_gb_s', 'bytes_per_token', 'hit_rate', 'stall_ms_per_token', 'compute_ms_per_token', 'peak_bytes', 'major_faults', 'bytes_read']) expect(num(hypura[field]), field).toBeGreaterThanOrEqual(0)
       for (const field of ['tg_bound_tok_s', 'tg_bound_pct', 'pp_bound_pct', 'os_bytes_per_token', 'device_busy_pct', 'bytes_written', 'cgroup_peak_bytes', 'oom_kills', 'swapped_bytes', 'energy', 'wear', 'sentinel', 'baseline', 'quantiles', 'expert_hit_rate', 'warnings']) expect(hypura, field).toHaveProperty(field)
-      expect(hypura).toMatchObject({ schema: 1, model: path, mode: 'stream', partial: false, tg_tok_s: tg.avg_ts, pp_tok_s: pp.avg_ts, baseline: null })
+      expect(hypura).toMatchObject({ schema: 1, model: basename(path), mode: 'stream', partial: false, tg_tok_s: tg.avg_ts, pp_tok_s: pp.avg_ts, baseline: null })
       const { cold, warmup, steady } = hypura['phases'] as { cold: Fields; warmup: Fields; steady: Fields | null }
       for (const field of ['load_ms', 'load_bytes', 'first_token_ms']) expect(num(cold[field])).toBeGreaterThan(0)
       expect(typeof cold['pages_dropped']).toBe('boolean')

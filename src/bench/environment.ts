@@ -1,4 +1,4 @@
-/** On what a figure was measured: enough to find the same machine, build and model again. No serial numbers, no user's names. */
+/** On what a figure was measured: enough to find the same machine, build and model again. No serial numbers, no user's names, no paths. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -71,7 +71,7 @@ export async function environment(description: ModelDescription, facts: ModelFac
     cores: availableParallelism(),
     isa: hardware.isa.name,
     memory_bytes: totalmem(),
-    memory_limits: memory.map(({ source, limitBytes, availableBytes }) => ({ source, limit_bytes: limitBytes, available_bytes: availableBytes })),
+    memory_limits: memory.map(({ source, limitBytes, availableBytes }) => ({ source: source.startsWith('cgroup ') ? 'cgroup' : source, limit_bytes: limitBytes, available_bytes: availableBytes })),
     cgroup: 'usageBytes' in group ? { version: group.version, limit_bytes: group.limitBytes ?? null } : null,
     transparent_huge_pages: hardware.transparentHugePages,
     /** Processes that wanted to run, over one minute: a busy machine makes slow figures. */

@@ -2,6 +2,7 @@
  * The record: one row per test, llama-bench's fields first, ours in the object `hypura`. Append fields, never rename them:
  * records are compared over years.
  */
+import { basename } from 'node:path'
 import type { Drive } from '../../ts/engine/index.js'
 import type { Build, ModelFacts } from './environment.js'
 import type { PerToken, TestFigures } from './figures.js'
@@ -46,7 +47,7 @@ function llamaBenchFields({ run, build, model, environment, startedAt }: RecordI
     cpu_info: environment['cpu'],
     gpu_info: '',
     backends: 'CPU',
-    model_filename: run.protocol.path,
+    model_filename: basename(run.protocol.path),
     model_type: model.type,
     model_size: model.tensorBytes,
     model_n_params: model.parameters,
@@ -96,7 +97,7 @@ function ownFields(input: RecordInput, figures: TestFigures): Record<string, unk
   return {
     schema: recordSchema,
     test: testName(test, protocol.depth),
-    model: protocol.path,
+    model: basename(protocol.path),
     model_bytes: model.tensorBytes,
     memory_bytes: plan.budgetBytes,
     mode: plan.mode,
