@@ -1,10 +1,12 @@
 /**
  * What the cache costs when everything is in memory: mode 'resident' against 'bare', the same kernels over fixed addresses.
  *
- *   node dist/bench/suites/cache-cost.js MODEL [--pairs 9] [--tokens 32] [--out FILE]
+ *   node dist/bench/suites/cache-cost.js MODEL [--loads 4] [--pairs 5] [--tokens 32] [--out FILE]
  *
- * Both models are loaded once and generate in turn, the order swapped with every pair, so that a machine that drifts slows both.
- * Prints the ratio bare / resident of the medians and of each pair; a ratio above 1 is what the cache costs. The texts must agree.
+ * Both models generate in turn, the order swapped with every pair, so that a machine that drifts slows both. They are loaded
+ * again and again, the order swapped as well: which memory an allocation gets from a virtual machine's host moves the speed of
+ * either by some percent. Prints the median ratio bare / resident over all pairs, and that of each load; above 1 is what the
+ * cache costs. The texts must agree.
  */
 import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
@@ -19,13 +21,17 @@ interface Run {
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { pairs: { type: 'string', default: '9' }, tokens: { type: 'string', default: '32' }, out: { type: 'string' } },
+  options: {
+    loads: { type: 'string', default: '4' }, pairs: { type: 'string', default: '5' }, tokens: { type: 'string', default: '32' }, out: { type: 'string' },
+  },
 })
 const path = positionals[0]
-if (path === undefined) throw new Error('usage: cache-cost.js MODEL [--pairs N] [--tokens N] [--out FILE]')
+if (path === undefined) throw new Error('usage: cache-cost.js MODEL [--loads N] [--pairs N] [--tokens N] [--out FILE]')
 const pairs = Number(values.pairs)
 const maxTokens = Number(values.tokens)
 const prompt = [1, 2, 3, 4]
+const contextLength = prompt.length + maxTokens
+type Mode = 'resident' | 'bare'
 
 async function decode(model: Model): Promise<Run> {
   await using sequence = model.createSequence()
@@ -33,41 +39,58 @@ async function decode(model: Model): Promise<Run> {
   return { tokensPerSecond: timings.decodeTokensPerSecond, tokens }
 }
 
-const contextLength = prompt.length + maxTokens
-await using resident = await loadModel(path, { mode: 'resident', elastic: false, contextLength })
-await using bare = await loadModel(path, { mode: 'bare', contextLength })
-for (const model of [resident, bare]) await decode(model) // warm
-const speeds: Record<'resident' | 'bare', number[]> = { resident: [], bare: [] }
-for (let pair = 0; pair < pairs; pair++) {
-  const texts = new Set<string>()
-  for (const [name, model] of pair % 2 === 0 ? [['resident', resident], ['bare', bare]] as const : [['bare', bare], ['resident', resident]] as const) {
-    const run = await decode(model)
-    speeds[name].push(run.tokensPerSecond)
-    texts.add(run.tokens.join(' '))
-  }
-  if (texts.size !== 1) throw new Error('the two modes generated different tokens')
+interface Load {
+  readonly first: Mode
+  readonly speeds: Readonly<Record<Mode, number[]>>
 }
-const ratios = speeds.bare.map((speed, i) => speed / speeds.resident[i]!)
+
+/** Loads both, and lets them generate in turn. */
+async function measureLoad(first: Mode): Promise<Load & Pick<Model, 'plan' | 'facts'>> {
+  const other: Mode = first === 'bare' ? 'resident' : 'bare'
+  await using a = await loadModel(path!, { mode: first, elastic: false, contextLength })
+  await using b = await loadModel(path!, { mode: other, elastic: false, contextLength })
+  const models = [[first, a], [other, b]] as const
+  for (const [, model] of models) await decode(model) // warm
+  const speeds: Record<Mode, number[]> = { resident: [], bare: [] }
+  for (let pair = 0; pair < pairs; pair++) {
+    const texts = new Set<string>()
+    for (const [mode, model] of pair % 2 === 0 ? models : models.toReversed()) {
+      const run = await decode(model)
+      speeds[mode].push(run.tokensPerSecond)
+      texts.add(run.tokens.join(' '))
+    }
+    if (texts.size !== 1) throw new Error('the two modes generated different tokens')
+  }
+  return { first, speeds, plan: a.plan, facts: a.facts }
+}
+
+const ratiosOf = ({ speeds }: Load): number[] => speeds.bare.map((speed, i) => speed / speeds.resident[i]!)
+const loads: Awaited<ReturnType<typeof measureLoad>>[] = []
+for (let load = 0; load < Number(values.loads); load++) loads.push(await measureLoad(load % 2 === 0 ? 'resident' : 'bare'))
+const ratios = loads.flatMap(ratiosOf)
+const ofLoads = loads.map((load) => median(ratiosOf(load)))
+const resident = loads.flatMap(({ speeds }) => speeds.resident)
+const bare = loads.flatMap(({ speeds }) => speeds.bare)
+const { plan, facts } = loads[0]!
 const { hardware } = await systemInfo()
 const record = {
-  schema: 1,
+  schema: 2,
   suite: 'cache-cost',
   date: new Date().toISOString(),
   model: basename(path),
-  model_bytes: resident.plan.modelBytes,
+  model_bytes: plan.modelBytes,
   cpu: hardware.cpu.model,
-  isa: resident.facts.isa,
-  threads: resident.facts.threads,
+  isa: facts.isa,
+  threads: facts.threads,
   tokens: maxTokens,
-  resident_tok_s: speeds.resident,
-  bare_tok_s: speeds.bare,
-  median_resident_tok_s: median(speeds.resident),
-  median_bare_tok_s: median(speeds.bare),
-  ratio_of_medians: median(speeds.bare) / median(speeds.resident),
+  loads: loads.map(({ first, speeds }) => ({ first, resident_tok_s: speeds.resident, bare_tok_s: speeds.bare })),
+  median_resident_tok_s: median(resident),
+  median_bare_tok_s: median(bare),
   median_ratio_of_pairs: median(ratios),
+  median_ratio_of_each_load: ofLoads,
 }
 if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(record, null, 2)}\n`)
 process.stdout.write(
   `${record.model}: resident ${record.median_resident_tok_s.toFixed(2)} tok/s, bare ${record.median_bare_tok_s.toFixed(2)} tok/s, ` +
-  `bare / resident ${record.ratio_of_medians.toFixed(4)} (pairs: median ${record.median_ratio_of_pairs.toFixed(4)}, ${Math.min(...ratios).toFixed(3)} to ${Math.max(...ratios).toFixed(3)})\n`,
+  `bare / resident ${record.median_ratio_of_pairs.toFixed(4)} over ${ratios.length} pairs (loads: ${ofLoads.map((ratio) => ratio.toFixed(3)).join(', ')})\n`,
 )
