@@ -69,6 +69,8 @@ function plans(): fc.Arbitrary<Part> {
     scores: fc.array(score, { minLength: 1, maxLength: 40 }).map((few) => Float32Array.from({ length: manifest.blocks.count }, (_, i) => few[(i * 7) % few.length]!)),
     hold: fc.uniqueArray(expert, { maxLength: Math.floor(regions.poolSlots / 2) }).map((ids) => Uint32Array.from(ids).sort()),
     warm: fc.uniqueArray(expert, { maxLength: 60 }).map((ids) => Uint32Array.from(ids)),
+    guessMode: fc.constantFrom('off' as const, 'shadow' as const, 'retain' as const, 'prefetch' as const),
+    guessesMax: fc.nat(32),
   })
 }
 
@@ -88,9 +90,29 @@ describe('logits do not depend on plans', () => {
     expect(after.evictions - before.evictions).toBeGreaterThan(1000)
   })
 
+  test('random plans while tokens are made one by one, which is when experts are guessed', async () => {
+    const request = greedyRequest([1, 2, 3], { maxTokens: 48, pendingTokensMax: 4 })
+    sequence.truncate(0)
+    const alone = await nativeTokens(sequence, request)
+    const before = counters(bare.native)
+    await fc.assert(fc.asyncProperty(fc.array(plans(), { minLength: 1, maxLength: 6 }), async (list) => {
+      const made: number[] = []
+      sequence.truncate(0)
+      sequence.start(request, () => undefined)
+      for (let at = 0; made.length < alone.length; at++) {
+        submit(list[at % list.length]!)
+        made.push(...drainTokens(sequence))
+        await turn()
+      }
+      while (sequence.state().phase !== 'done') await turn()
+      expect(made).toEqual(alone)
+    }), { numRuns: 30 })
+    expect(counters(bare.native).guessUsedBytes).toBeGreaterThan(before.guessUsedBytes)
+  })
+
   test('refused plans change nothing: older, foreign ids, not a number, cut short', async () => {
     const { blocks, experts } = bare.description.manifest
-    const good: Part = { pinCount: 0, prefillAdmission: 'normal', scores: new Float32Array(blocks.count).fill(2), hold: new Uint32Array(0), warm: new Uint32Array(0) }
+    const good: Part = { pinCount: 0, prefillAdmission: 'normal', scores: new Float32Array(blocks.count).fill(2), hold: new Uint32Array(0), warm: new Uint32Array(0), guessMode: 'off', guessesMax: 0 }
     submit(good)
     const number = planNumber
     const refused = (change: Partial<ResidencyPlan>): ArrayBuffer => encodePlan({ ...good, sequenceNumber: number + 1, ...change }, blocks.count)
@@ -103,7 +125,7 @@ describe('logits do not depend on plans', () => {
       refused({ scores: scores(NaN) }), refused({ scores: scores(-1) }), refused({ scores: scores(Infinity) }),
       refused({ hold: Uint32Array.of(blocks.count) }), refused({ warm: Uint32Array.of(2 ** 32 - 1) }),
       refused({ hold: Uint32Array.from({ length: bare.plan.regions.poolSlots }, (_, i) => experts.first + i) }),
-      refused({ pinCount: bare.plan.regions.pinCount + 1 }),
+      refused({ pinCount: bare.plan.regions.pinCount + 1 }), refused({ guessesMax: 33 }),
       encodePlan({ ...good, sequenceNumber: number + 1, scores: new Float32Array(1) }, 1),
       whole.slice(0, whole.byteLength - 8), whole.slice(0, layout.PlanHeader.size - 4), new ArrayBuffer(0), patched.buffer,
     ]
@@ -160,4 +182,25 @@ test('the planner\'s plans arrive in mid-answer, and every policy tells the stor
     expect(model.stats().planNumber, eviction).toBeGreaterThan(1)
     expect(model.warnings.filter((warning) => /plan was refused|planner stopped/.test(warning))).toEqual([])
   }
+})
+
+test.each(['off', 'shadow', 'retain', 'prefetch', 'auto'] as const)('guesses of the next layer, %s: the story stays', async (guess) => {
+  const maxTokens = 300
+  sequence.truncate(0)
+  const without = await nativeTokens(sequence, greedyRequest([1, 2, 3], { maxTokens }))
+  await using model = await loadModel(path, { ...streaming, guess })
+  await using own = model.createSequence()
+  const told: number[] = []
+  for await (const chunk of own.generate([1, 2, 3], { temperature: 0, maxTokens, ignoreEndTokens: true })) {
+    if (chunk.type === 'text') told.push(...chunk.tokens.map(({ id }) => id))
+    while (chunk.type === 'text' && model.plansSubmitted === 0) await sleep(10)
+  }
+  expect(told).toEqual(without)
+  const { guessed, guessedCorrectly, guessAsked, guessReadBytes, guessUsedBytes } = model.stats()
+  expect(guessed > 0, 'guessed').toBe(guess !== 'off')
+  expect(guessReadBytes > 0, 'read').toBe(guess === 'prefetch' || (guess === 'auto' && guessReadBytes > 0))
+  expect(guessUsedBytes).toBeLessThanOrEqual(guessReadBytes)
+  expect(guessedCorrectly).toBeLessThanOrEqual(Math.min(guessed, guessAsked))
+  // The next router on today's stream is a far better guess than chance, which is 8 of 64 here at most.
+  if (guess !== 'off') expect(guessedCorrectly / guessed).toBeGreaterThan(0.4)
 })

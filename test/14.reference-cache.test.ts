@@ -79,7 +79,7 @@ test.each(cases)('native pool == ReferenceCache: $name', async ({ options, score
   const blockOf = new Map(experts.map((id) => [`${manifest.blocks.layer[id]}/${manifest.blocks.expert[id]}`, id]))
   if (kind !== 'none') {
     native.submitPlan(encodePlan({
-      sequenceNumber: 2, pinCount: plan.regions.pinCount, prefillAdmission: 'bypass', scores, hold: Uint32Array.from(hold), warm: new Uint32Array(0),
+      sequenceNumber: 2, pinCount: plan.regions.pinCount, prefillAdmission: 'bypass', scores, hold: Uint32Array.from(hold), warm: new Uint32Array(0), guessMode: 'shadow', guessesMax: 8,
     }, manifest.blocks.count))
   }
   const before = counters(native)

@@ -105,6 +105,10 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
     const of = (policy: string): Promise<string> => run(moe, [...greedy, '--memory', '12MiB', '--eviction', policy]).then(({ stdout }) => stdout)
     expect(await of('recency')).toBe(await of('cost-aware')) // placement never changes a token
   },
+  '--guess': async () => {
+    const of = (mode: string): Promise<string> => run(moe, [...greedy, '--memory', '12MiB', '--guess', mode]).then(({ stdout }) => stdout)
+    expect(await of('prefetch')).toBe(await of('off')) // nor does reading ahead
+  },
   '--predict': async () => {
     for (const flag of ['-n', '--predict', '--n-predict', '--max-tokens']) expect(tokensOf(await run(draft, ['-p', 'Once', '--ignore-eos', flag, '5']))).toBe(5)
   },
@@ -147,7 +151,7 @@ test.each([
   ['--memory', 'lots', 'Write 16GiB'], ['--memory', '16G', 'Did you mean "16GiB"?'], ['--memory', '120%', 'Did you mean "100%"?'],
   ['-n', '0', '-1'], ['-n', '1e3', 'whole number'], ['--temp', 'hot', 'number from 0 to 1000'], ['--temp', '-1', 'number from 0'], ['--top-p', '2', 'to 1'], ['--top-p', '0', 'from 0.000001'],
   ['-c', '0', 'from 1'], ['-b', '513', '1 to 512'], ['-t', '0', 'from 1'], ['--io-depth', '65', '1 to 64'], ['--seed', '-1', 'from 0'], ['--stop', '', '1 to 256'],
-  ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'], ['--mirror', '', 'path'],
+  ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'], ['--guess', 'always', 'prefetch'], ['--mirror', '', 'path'],
 ])('%s %j is refused with the name of the flag and advice, before anything is loaded', async (flag, value, advice) => {
   const { code, stdout, stderr } = await run(draft, ['-p', 'x', flag, value])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

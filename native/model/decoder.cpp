@@ -204,8 +204,10 @@ Status Decoder::State::run_layers(const Sweep& sweep) {
       return Status::error(Code::kCancelled, "cancelled before layer " + std::to_string(layer));
     }
     const LayerWeights& w = weights.layers[layer];
+    const bool guessable = layer + 1u < spec.n_layer && weights.layers[layer + 1].is_mixture();
+    const LayerWeights* next = guessable ? &weights.layers[layer + 1] : nullptr;
     HYPURA_TRY(attend(sweep, w.attention, layer));
-    HYPURA_TRY(w.is_mixture() ? feed_forward_mixture(sweep, w, layer)
+    HYPURA_TRY(w.is_mixture() ? feed_forward_mixture(sweep, w, layer, next)
                               : feed_forward_dense(sweep, w, layer));
   }
   return {};

@@ -89,6 +89,8 @@ uint64_t lay_out(Scratch& s, std::byte* base, const ModelSpec& spec, uint32_t ba
   carver.take(s.entry_of, rows);
   carver.take(s.first_row, uint64_t{spec.n_expert} + 2);
   carver.take(s.expert_union, spec.n_expert);
+  carver.take(s.guessed, spec.n_expert_used);
+  carver.take(s.guess_weights, spec.n_expert_used);
   return carver.used();
 }
 

@@ -64,6 +64,8 @@ struct Scratch {
   uint32_t* entry_of = nullptr;   // (P * K) the inverse: entry of a row
   uint32_t* first_row = nullptr;  // (n_expert + 2) of expert e; it ends before that of e + 1
   uint16_t* expert_union = nullptr;  // (n_expert)
+  uint16_t* guessed = nullptr;       // (K) what the next layer may choose
+  float* guess_weights = nullptr;    // (K)
 
   // memory: scratch_bytes at least, 64-byte aligned. Error: kInsufficientMemory with both sizes.
   static Result<Scratch> carve(std::span<std::byte> memory, const ModelSpec& spec,

@@ -36,6 +36,11 @@ enum class CounterIndex : uint32_t {
   kCompareBytes,       // of the model, compared in all copies while opening
   kCompareBytesTotal,  // what will be compared
   kPlacedBytes,    // regions in use; at most the budget in force
+  kGuessed,        // experts that guesses named
+  kGuessedCorrectly,
+  kGuessAsked,     // experts asked for in layers that were guessed
+  kGuessReadBytes,
+  kGuessUsedBytes,
   kCount,
 };
 
@@ -49,6 +54,7 @@ constexpr std::array<const char*, kCounterCount> kCounterNames = {
     "sweeps",      "positions",  "tokens",    "sweepNs",      "requests",       "planNumber",
     "budgetBytes", "arenaBytes", "kvBytes",   "scratchBytes", "hugePageBytes",
     "compareBytes", "compareBytesTotal", "placedBytes",
+    "guessed", "guessedCorrectly", "guessAsked", "guessReadBytes", "guessUsedBytes",
 };
 
 // What NativeEngine.copies() reports of each copy of the model, one row after the other: append only.

@@ -227,6 +227,11 @@ CounterRow Engine::counters() const {
     set(CounterIndex::kMissBytes, cache.miss_bytes);
     set(CounterIndex::kStallNs, cache.stall_ns);
     set(CounterIndex::kEvictions, cache.evictions);
+    set(CounterIndex::kGuessed, cache.guessed);
+    set(CounterIndex::kGuessedCorrectly, cache.guessed_correctly);
+    set(CounterIndex::kGuessAsked, cache.guess_asked);
+    set(CounterIndex::kGuessReadBytes, cache.guess_read_bytes);
+    set(CounterIndex::kGuessUsedBytes, cache.guess_used_bytes);
     set(CounterIndex::kLoadBytes, cache.load_bytes);
     set(CounterIndex::kLoadBytesTotal, cache.load_bytes_total);
   }

@@ -155,7 +155,8 @@ std::string plan_header() {
   return Record(sizeof(T))
       .FIELD(T, magic).FIELD(T, format).FIELD(T, sequence_number).FIELD(T, n_blocks)
       .FIELD(T, pin_count).FIELD(T, prefill_admission).FIELD(T, n_hold).FIELD(T, n_warm)
-      .FIELD(T, score_offset).FIELD(T, hold_offset).FIELD(T, warm_offset).FIELD(T, reserved).text();
+      .FIELD(T, score_offset).FIELD(T, hold_offset).FIELD(T, warm_offset)
+      .FIELD(T, guess_mode).FIELD(T, guesses_max).text();
 }
 
 // The 16 bytes of data are read by kind, from `data` on.
@@ -210,7 +211,8 @@ std::string quant_types() {
 }
 
 std::string enums() {
-  using scheduler::BlockKind, scheduler::EventKind, scheduler::PrefillAdmission;
+  using scheduler::BlockKind, scheduler::EventKind, scheduler::GuessMode,
+      scheduler::PrefillAdmission;
   using model::Activation, model::Gating, model::QkNorm, model::RopeKind;
   JsonObject codes, counters, copies;
   for (uint32_t i = 0; i < kCopyIndexCount; ++i) copies.add(kCopyIndexNames[i], i);
@@ -227,7 +229,12 @@ std::string enums() {
                                             {"stall", EventKind::kStall},
                                             {"evict", EventKind::kEvict},
                                             {"token", EventKind::kToken},
-                                            {"fault", EventKind::kFault}}).text())
+                                            {"fault", EventKind::kFault},
+                                            {"guess", EventKind::kGuess}}).text())
+      .add("guessMode", numbers<GuessMode>({{"off", GuessMode::kOff},
+                                            {"shadow", GuessMode::kShadow},
+                                            {"retain", GuessMode::kRetain},
+                                            {"prefetch", GuessMode::kPrefetch}}).text())
       .add("prefillAdmission",
            numbers<PrefillAdmission>({{"normal", PrefillAdmission::kNormal},
                                       {"keepHits", PrefillAdmission::kKeepHits},
@@ -265,6 +272,7 @@ std::string limits() {
       .add("directAlignmentBytes", kDirectAlignmentBytes)
       .add("hugePageBytes", kHugePageBytes)
       .add("ioDepthDefault", kIoDepthDefault)
+      .add("guessesMax", kGuessesMax)
       .add("ioDepthMax", kIoDepthMax)
       .add("copiesMax", kCopiesMax)
       .add("drivesMax", kDrivesMax)

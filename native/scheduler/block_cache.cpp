@@ -118,6 +118,7 @@ void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
   const PrefillAdmission admission =
       sweep.prefill ? plan.prefill_admission : PrefillAdmission::kNormal;
   s.experts.begin_sweep(plan, admission);
+  s.guesses.begin_sweep(plan, sweep.prefill);
   s.rows.begin_sweep(plan, PrefillAdmission::kNormal);
   s.stream.begin_sweep(std::min(plan.pin_count, s.division.pin_count), sweep.with_head,
                        sweep.next_with_head);
@@ -129,6 +130,7 @@ void BlockCache::end_sweep() {
   State& s = *state_;
   s.pump();
   s.stream.end_sweep();
+  s.guesses.end_sweep();
   s.experts.warm();
   s.io->kick();
 }
@@ -203,9 +205,18 @@ Status BlockCache::request(std::span<const BlockId> blocks) {
     if (!s.is(block, kind)) return misuse(block, "cannot be requested with the others");
   if (!s.sweeping) return misuse(first, "was asked for outside of a sweep");
   s.pump();
+  if (kind == BlockKind::kExpert) s.guesses.judge(blocks);
   const Status status = (kind == BlockKind::kExpert ? s.experts : s.rows).begin(blocks);
   s.io->kick();
   return status;
+}
+
+uint32_t BlockCache::guesses_wanted() const { return fixed_ ? 0 : state_->guesses.wanted(); }
+
+void BlockCache::guess(std::span<const BlockId> blocks) {
+  if (fixed_) return;
+  state_->guesses.guess(blocks);
+  state_->io->kick();
 }
 
 Result<std::optional<BlockLease>> BlockCache::next_expert() { return next(BlockKind::kExpert); }

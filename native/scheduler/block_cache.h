@@ -74,6 +74,11 @@ struct CacheCounters {
   std::atomic<uint64_t> load_bytes{0};        // bytes filled by load() so far
   std::atomic<uint64_t> load_bytes_total{0};  // what load() will fill
   std::array<CopyCounters, kCopiesMax> copies;
+  std::atomic<uint64_t> guessed{0};           // blocks that guesses named, and how many of them were asked for
+  std::atomic<uint64_t> guessed_correctly{0};
+  std::atomic<uint64_t> guess_asked{0};       // blocks asked for in layers that were guessed
+  std::atomic<uint64_t> guess_read_bytes{0};  // read for guesses, and how much of it was of use
+  std::atomic<uint64_t> guess_used_bytes{0};
   std::atomic<uint64_t> placed_bytes{0};      // in use now, of what the sizes say
   std::atomic<uint64_t> given_back_bytes{0};  // pages of the regions that are with the system now
 };
@@ -167,6 +172,10 @@ class BlockCache {
   // Wants these blocks, all experts or all row bands, each once, any order. Reads of absent ones are queued at once (as far as
   // slots allow). One request of each kind at a time.
   Status request(std::span<const BlockId> blocks);
+  // How many candidates for the experts of a later request are worth naming now, best first; 0: none. guesses.h says what
+  // becomes of them.
+  uint32_t guesses_wanted() const;
+  void guess(std::span<const BlockId> blocks);
   // The next block of the last request of that kind: resident ones first, then by arrival; empty when all were handed out.
   // Hold at most one lease when the pool is as small as it may be (two slots).
   Result<std::optional<BlockLease>> next_expert();

@@ -14,6 +14,7 @@
 #include "native/scheduler/band_stream.h"
 #include "native/scheduler/block_cache.h"
 #include "native/scheduler/cache_log.h"
+#include "native/scheduler/guesses.h"
 #include "native/scheduler/hull.h"
 #include "native/scheduler/io_thread.h"
 #include "native/scheduler/plan.h"
@@ -95,6 +96,7 @@ struct BlockCache::State {
   std::unique_ptr<IoThread> io;
   BandStream stream;
   PoolRequest experts;
+  Guesses guesses;
   PoolRequest rows;
 
   SweepInfo sweep;

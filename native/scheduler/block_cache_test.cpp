@@ -40,7 +40,8 @@ Walk random_walk(CacheBench& bench) {
           .back_percent = bench.below(6) ? 0u : 5u,
           .stop_percent = bench.below(5) ? 0u : 5u,
           .run_max = 1 + bench.below(70),
-          .experts_max = 1 + bench.below(40)};
+          .experts_max = 1 + bench.below(40),
+          .guess_percent = bench.below(2) ? 70u : 0u};
 }
 
 TEST(cache_gives_the_files_bytes_for_any_shape_plan_and_order) {

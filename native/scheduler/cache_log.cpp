@@ -53,6 +53,24 @@ void CacheLog::failed(BlockId block, const FetchOutcome& outcome) {
   events_.push(fault);
 }
 
+void CacheLog::guessed(GuessMode mode, const GuessScore& score) {
+  add(counters.guessed, score.guessed);
+  add(counters.guessed_correctly, score.correct);
+  add(counters.guess_asked, score.asked);
+  Event guess = event(EventKind::kGuess, kNoBlock);
+  guess.count = static_cast<uint8_t>(mode);
+  guess.words[0] = score.guessed << 16 | score.correct;
+  guess.words[1] = score.asked << 16 | score.absent;
+  guess.words[2] = score.correct_absent;
+  guess.words[3] = 0;
+  events_.push(guess);
+}
+
+void CacheLog::read_ahead(uint64_t bytes, bool used) {
+  add(counters.guess_read_bytes, bytes);
+  if (used) add(counters.guess_used_bytes, bytes);
+}
+
 void CacheLog::evicted(const SlotPool::Taken& taken, BlockId replaced_by) {
   add(counters.evictions, 1);
   Event evict = event(EventKind::kEvict, taken.evicted);

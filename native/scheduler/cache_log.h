@@ -13,6 +13,7 @@
 #include "native/scheduler/block_cache.h"
 #include "native/scheduler/event_ring.h"
 #include "native/scheduler/hull.h"
+#include "native/scheduler/plan.h"
 #include "native/scheduler/read_queue.h"
 #include "native/scheduler/slot_pool.h"
 
@@ -20,6 +21,15 @@ namespace hypura::scheduler {
 
 // Crosses the border in stall events: append only.
 enum class StallCause : uint32_t { kRing = 0, kExpert = 1, kRow = 2, kPin = 3 };
+
+// How good the guesses of a sweep were, over the layers that were guessed.
+struct GuessScore {
+  uint32_t guessed = 0;         // blocks named
+  uint32_t correct = 0;         // of them asked for
+  uint32_t asked = 0;           // blocks asked for
+  uint32_t absent = 0;          // of them neither here nor on their way when they were
+  uint32_t correct_absent = 0;  // of those, guessed
+};
 
 class CacheLog {
  public:
@@ -40,6 +50,9 @@ class CacheLog {
   void used(BlockId block, bool hit);
   void read(BlockId block, const FetchOutcome& outcome);
   void failed(BlockId block, const FetchOutcome& outcome);
+  void guessed(GuessMode mode, const GuessScore& score);
+  // A read for a guess began, and the guess is judged.
+  void read_ahead(uint64_t bytes, bool used);
   void evicted(const SlotPool::Taken& taken, BlockId replaced_by);
   void stalled(BlockId block, Clock::time_point since, StallCause cause);
 

@@ -17,6 +17,8 @@ enum class EventKind : uint8_t {
   kStall = 3,  // data: block u32, microseconds u32, bytes missing u32, cause u32 (0 ring, 1 expert, 2 row, 3 pin)
   kEvict = 4,  // data: block u32, replaced by u32, priority f32, age in sweeps u32
   kToken = 5,  // data: token id u32, positions u32, compute microseconds u32, stall microseconds u32
+  kGuess = 7,  // per sweep, mode in `count`; data: guessed << 16 | of them asked for, asked for << 16 | of them absent,
+               // of those guessed, 0
   kFault = 6,  // data: errno i32, file u32, offset low u32, offset high u32
 };
 

@@ -1,8 +1,8 @@
 // The thread that owns the drive: keeps `depth` reads in flight, continues short ones, retries failed ones, never spins.
 //
 // The loop orders whole blocks (fetches); this thread cuts them into reads and serves them in the order demand, ring,
-// warm, so that a demand read is never behind another kind (invariant I6). At most kWarmReadsMax warm reads per drive are
-// in the kernel, because a read that is there already cannot be overtaken.
+// guess, warm, so that a demand read is never behind another kind (invariant I6). At most kGuessReadsMax and kWarmReadsMax of
+// the last two are in the kernel per drive, because a read that is there already cannot be overtaken.
 //
 // Each read goes to the copy that CopyRouter names. When it fails there the other copies are asked at once, from its
 // first byte on; only when all of them have failed does that count as one try of the read.
@@ -40,6 +40,7 @@
 namespace hypura::scheduler {
 
 inline constexpr uint32_t kWarmReadsMax = 2;
+inline constexpr uint32_t kGuessReadsMax = 2;
 // Not-now answers of the system, 1 to 16 ms apart: about one second until they count as an error.
 inline constexpr uint32_t kBusyRetriesMax = 64;
 // Reads in a row that end where the one before ended: a cut file does so always, a drive that is merely short does not.
@@ -176,7 +177,7 @@ class IoThread {
   std::vector<uint32_t> free_flights_;
   std::vector<nvme_io::Read> batch_;
   std::vector<nvme_io::ReadDone> done_;
-  std::array<uint32_t, kReadClasses> begun_{kNone, kNone, kNone};  // fetches with reads left to issue
+  std::array<uint32_t, kReadClasses> begun_{kNone, kNone, kNone, kNone};  // fetches with reads left to issue
   std::array<uint32_t, kReadClasses> flying_by_class_{};
   uint32_t flying_ = 0;
   uint32_t waiting_ = 0;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "native/base/bytes.h"
+#include "native/base/limits.h"
 #include "native/scheduler/block_table.h"
 
 namespace hypura::scheduler {
@@ -65,8 +66,13 @@ Status check_header(const PlanHeader& header, const BlockTable& table, uint32_t 
   if (header.n_warm > table.size())
     return bad(offsetof(PlanHeader, n_warm), "the plan warms " + std::to_string(header.n_warm) +
                                                  " blocks of " + std::to_string(table.size()));
-  if (header.reserved != 0)
-    return bad(offsetof(PlanHeader, reserved), "the plan's reserved field is not 0");
+  if (header.guess_mode > static_cast<uint32_t>(GuessMode::kPrefetch))
+    return bad(offsetof(PlanHeader, guess_mode),
+               "unknown mode of guesses " + std::to_string(header.guess_mode));
+  if (header.guesses_max > kGuessesMax)
+    return bad(offsetof(PlanHeader, guesses_max),
+               "the plan wants " + std::to_string(header.guesses_max) + " guesses per layer, at most " +
+                   std::to_string(kGuessesMax) + " are made");
   return {};
 }
 
@@ -105,6 +111,8 @@ Result<std::unique_ptr<const Plan>> decode_plan(std::span<const std::byte> messa
   plan->sequence_number = header->sequence_number;
   plan->pin_count = header->pin_count;
   plan->prefill_admission = static_cast<PrefillAdmission>(header->prefill_admission);
+  plan->guess_mode = static_cast<GuessMode>(header->guess_mode);
+  plan->guesses_max = header->guesses_max;
   plan->score.resize(header->n_blocks);
   for (uint64_t i = 0; i < header->n_blocks; ++i) {
     const auto score = record_at<float>(scores, i);

@@ -25,6 +25,14 @@ enum class PrefillAdmission : uint32_t {
   kBypass = 2,    // as kKeepHits, and its use does not count for the block's priority
 };
 
+// What is done with guesses of the experts that the next layer will ask for (guesses.h).
+enum class GuessMode : uint32_t {
+  kOff = 0,
+  kShadow = 1,    // score is kept
+  kRetain = 2,    // and those that are here are given up last
+  kPrefetch = 3,  // and those that are absent are read
+};
+
 struct PlanHeader {
   uint32_t magic;
   uint32_t format;
@@ -37,7 +45,8 @@ struct PlanHeader {
   uint64_t score_offset;      // f32[n_blocks], seconds of stall avoided per GiB kept; finite and >= 0
   uint64_t hold_offset;       // u32[n_hold], expert blocks, ascending
   uint64_t warm_offset;       // u32[n_warm], expert blocks
-  uint64_t reserved;          // 0
+  uint32_t guess_mode;        // GuessMode
+  uint32_t guesses_max;       // candidates per layer; at most kGuessesMax
 };
 static_assert(sizeof(PlanHeader) == 64);
 
@@ -45,6 +54,8 @@ struct Plan {
   uint32_t sequence_number = 0;
   uint32_t pin_count = 0;
   PrefillAdmission prefill_admission = PrefillAdmission::kNormal;
+  GuessMode guess_mode = GuessMode::kOff;
+  uint32_t guesses_max = 0;
   std::vector<float> score;     // by block id; empty means all equal (recency alone)
   std::vector<bool> hold;       // by block id; empty means none
   std::vector<BlockId> warm;

@@ -56,7 +56,8 @@ Draft valid_draft(const TestModel& model) {
                   .score_offset = 64,
                   .hold_offset = 64 + 4 * n_blocks,
                   .warm_offset = 64 + 4 * n_blocks + 16,
-                  .reserved = 0};
+                  .guess_mode = 0,
+                  .guesses_max = 0};
   return draft;
 }
 
@@ -146,7 +147,8 @@ TEST(plan_refusals_name_the_place) {
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.score_offset = 60; }), 32u);
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.hold_offset = kHuge; }), 40u);
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.warm_offset += 4; }), 48u);
-  EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.reserved = 1; }), 56u);
+  EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.guess_mode = 4; }), 56u);
+  EXPECT_EQ(offset_of_refusal([](Draft& d) { d.header.guesses_max = kGuessesMax + 1; }), 60u);
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.score[3] = std::nanf(""); }), 64u + 12);
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.score[0] = -1.0f; }), 64u);
   EXPECT_EQ(offset_of_refusal([](Draft& d) { d.score[1] = std::numeric_limits<float>::infinity(); }), 68u);

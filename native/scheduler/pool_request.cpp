@@ -15,7 +15,8 @@ PoolRequest::PoolRequest(const BlockHulls& hulls, IoThread& io, CacheLog& log,
       log_(log),
       pool_(region, slot_bytes, slots, hulls.table().size()),
       first_fetch_(first_fetch),
-      named_in_(hulls.table().size(), 0) {
+      named_in_(hulls.table().size(), 0),
+      ahead_(slots, false) {
   named_.reserve(blocks);
   missing_.reserve(blocks);
   arrived_.reserve(blocks);
@@ -80,7 +81,9 @@ Status PoolRequest::begin(std::span<const BlockId> blocks) {
   for (BlockId block : blocks) {
     auto slot = pool_.find(block);
     const bool hit = slot && pool_.state(*slot) == PoolSlotState::kReady;
-    log_.used(block, hit);
+    // A block that was read ahead had to be read for this sweep.
+    log_.used(block, hit && !ahead_[index_of(*slot)]);
+    if (slot) ahead_[index_of(*slot)] = false;
     if (slot && !hit && io_.drop(fetch_of(*slot))) {
       pool_.give_back(*slot);  // was queued behind others; goes to the front instead
       slot.reset();
@@ -121,6 +124,7 @@ void PoolRequest::assign() {
 // Fills a taken slot; gives it back when the queue is full, which passes.
 bool PoolRequest::load(SlotId slot, BlockId block, double score, ReadClass read_class) {
   pool_.assign(slot, block, score, log_.sweep());
+  ahead_[index_of(slot)] = read_class == ReadClass::kGuess;
   if (io_.queue(fetch_of(slot), block, pool_.bytes(slot).data(), read_class)) return true;
   pool_.give_back(slot);
   return false;
@@ -139,6 +143,31 @@ PoolRequest::Step PoolRequest::next(SlotId& slot) {
   if (missing_begin_ == missing_.size()) return Step::kEmpty;
   // A free slot means that only the queue was full for a moment.
   return pool_.busy_count() > 0 || pool_.free_count() > 0 ? Step::kWait : Step::kStuck;
+}
+
+bool PoolRequest::has(BlockId block) const {
+  const auto slot = pool_.find(block);
+  return slot && !ahead_[index_of(*slot)];
+}
+
+bool PoolRequest::read_ahead(BlockId block) {
+  if (missing_begin_ < missing_.size() || pool_.find(block)) return false;
+  const auto taken = pool_.take_spare();
+  if (!taken) return false;
+  if (taken->evicted != kNoBlock) log_.evicted(*taken, block);
+  return load(taken->slot, block, 0, ReadClass::kGuess);
+}
+
+bool PoolRequest::drop_read_ahead(BlockId block) {
+  const auto slot = pool_.find(block);
+  if (!slot || !ahead_[index_of(*slot)] || pool_.state(*slot) != PoolSlotState::kLoading) return false;
+  if (!io_.drop(fetch_of(*slot))) return false;
+  pool_.give_back(*slot);
+  return true;
+}
+
+void PoolRequest::guard(BlockId block, bool guarded) {
+  if (const auto slot = pool_.find(block)) pool_.guard(*slot, guarded);
 }
 
 void PoolRequest::cancel() { let_go(true); }

@@ -46,6 +46,16 @@ class PoolRequest {
   };
   Step next(SlotId& slot);
   const FetchOutcome& failure() const { return failure_; }
+  // Whether a block is here or on its way, other than by a read-ahead that was of no use yet.
+  bool has(BlockId block) const;
+  // Reads a block that may be asked for, into a free slot or that of the least worthy block; it is worth nothing itself until
+  // it is used. False: it is here already, or there is no slot that the request under way could spare.
+  bool read_ahead(BlockId block);
+  // True: the read had not begun, and is forgotten.
+  bool drop_read_ahead(BlockId block);
+  // Where the block is in the pool: it is given up late.
+  void guard(BlockId block, bool guarded);
+
   // Nobody waits any more: what has not begun is dropped, what has is quarantined.
   void cancel();
   // Between sweeps: every block leaves the pool, those on their way as well.
@@ -90,6 +100,7 @@ class PoolRequest {
   bool failed_ = false;
   FetchOutcome failure_;
 
+  std::vector<bool> ahead_;          // by slot: read ahead, and not used yet
   std::vector<SlotId> warming_;      // slots queued as warm, latest last; some of them are past that
   size_t warm_begin_ = 0;            // into the plan's list
 };

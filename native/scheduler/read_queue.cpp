@@ -14,7 +14,8 @@ constexpr uint32_t kGenerationStep = 4;
 ReadQueue::ReadQueue(uint32_t fetches)
     : size_(fetches),
       fetches_(std::make_unique<Fetch[]>(fetches)),
-      queues_{SpscQueue(2 * fetches), SpscQueue(2 * fetches), SpscQueue(2 * fetches)} {}
+      queues_{SpscQueue(2 * fetches), SpscQueue(2 * fetches), SpscQueue(2 * fetches),
+              SpscQueue(2 * fetches)} {}
 
 bool ReadQueue::queue(uint32_t fetch, BlockId block, std::byte* into, ReadClass read_class) {
   Fetch& order = fetches_[fetch];

@@ -24,9 +24,10 @@ namespace hypura::scheduler {
 enum class ReadClass : uint8_t {
   kDemand = 0,  // the loop waits for it, or is about to
   kRing = 1,    // read-ahead in execution order: certain to be needed
-  kWarm = 2,    // idle time: may be needed
+  kGuess = 2,   // probably needed by the next layer
+  kWarm = 3,    // idle time: may be needed
 };
-inline constexpr uint32_t kReadClasses = 3;
+inline constexpr uint32_t kReadClasses = 4;
 
 // What became of a fetch. Written by the I/O thread before it pushes the completion, then left alone.
 struct FetchOutcome {

@@ -42,6 +42,11 @@ std::optional<SlotPool::Taken> SlotPool::take() {
   return taken;
 }
 
+std::optional<SlotPool::Taken> SlotPool::take_spare() {
+  if (free_.empty() && (heap_.empty() || slots_[heap_.front()].kept())) return std::nullopt;
+  return take();
+}
+
 void SlotPool::assign(SlotId id, BlockId block, double score, uint32_t sweep) {
   Slot& slot = slots_[index_of(id)];
   CHECK(slot.state == PoolSlotState::kFree && slot_of_[index_of(block)] == kNowhere);
@@ -103,6 +108,11 @@ void SlotPool::want(SlotId id, bool wanted) {
   settle(index_of(id));
 }
 
+void SlotPool::guard(SlotId id, bool guarded) {
+  slots_[index_of(id)].guarded = guarded;
+  settle(index_of(id));
+}
+
 void SlotPool::lease(SlotId id) {
   Slot& slot = slots_[index_of(id)];
   CHECK(slot.state == PoolSlotState::kReady);
@@ -150,13 +160,13 @@ uint32_t SlotPool::used_end() const {
 void SlotPool::forget(Slot& slot) {
   slot_of_[index_of(slot.block)] = kNowhere;
   slot.block = kNoBlock;
-  slot.wanted = slot.held = false;
+  slot.wanted = slot.held = slot.guarded = false;
 }
 
 // Whether slot a is given up before slot b.
 bool SlotPool::before(uint32_t a, uint32_t b) const {
   const Slot &left = slots_[a], &right = slots_[b];
-  if (left.held != right.held) return right.held;
+  if (left.kept() != right.kept()) return right.kept();
   if (left.priority != right.priority) return left.priority < right.priority;
   return left.used_at < right.used_at;
 }

@@ -62,6 +62,8 @@ class SlotPool {
   };
   // A slot for a new block: a free one, or the victim's. Nothing when every slot is leased, wanted or busy.
   std::optional<Taken> take();
+  // As take(), but never the slot of a held or guarded block.
+  std::optional<Taken> take_spare();
   // free -> loading. The slot must come from take() or give_back().
   void assign(SlotId slot, BlockId block, double score, uint32_t sweep);
   // taken or loading -> free, the block forgotten: its reads never began.
@@ -73,6 +75,8 @@ class SlotPool {
   void touch(SlotId slot, double score, uint32_t sweep);
   // Wanted slots are not evicted: the request has not handed them out yet.
   void want(SlotId slot, bool wanted);
+  // A guarded block is given up as late as a held one.
+  void guard(SlotId slot, bool guarded);
   void lease(SlotId slot);
   void release(SlotId slot);
   // Plan's hold bits by block; empty: none.
@@ -88,6 +92,8 @@ class SlotPool {
     PoolSlotState state = PoolSlotState::kFree;
     bool wanted = false;
     bool held = false;
+    bool guarded = false;
+    bool kept() const { return held || guarded; }
     uint32_t leases = 0;
     uint32_t last_used = 0;       // sweep
     uint32_t heap_at = kNowhere;  // position among the evictable

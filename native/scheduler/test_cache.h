@@ -131,6 +131,8 @@ class CacheBench {
       for (uint32_t i = 0; i < sizes.pool_slots / 2; ++i)
         plan.hold[index_of(model.experts[below(model.experts.size())])] = true;
     }
+    plan.guess_mode = static_cast<GuessMode>(below(4));
+    plan.guesses_max = below(kGuessesMax + 1);
     for (uint32_t i = 0; below(3) && i < model.experts.size(); ++i)
       plan.warm.push_back(model.experts[below(model.experts.size())]);
     return plan;
@@ -147,6 +149,7 @@ class CacheBench {
     uint32_t run_max = 8;
     uint32_t experts_max = 0;       // per request
     uint32_t leases_max = 1;        // held at once
+    uint32_t guess_percent = 0;     // after a request for experts, guess the next; one in two guesses is right
     const std::atomic<bool>* cancelled = nullptr;
   };
 
@@ -219,6 +222,8 @@ class CacheBench {
     sizes.row_slot_bytes = largest(model.row_bands);
   }
 
+  std::vector<BlockId> next_experts_;  // asked for by the next request
+
   bool same(BlockId block, uint32_t extent, const std::byte* data) {
     ++compared;
     const uint64_t bytes = table.extents(block)[extent].size_bytes;
@@ -266,16 +271,28 @@ class CacheBench {
     return {};
   }
 
+  std::vector<BlockId> some_of(std::vector<BlockId> blocks, uint32_t count_max) {
+    std::shuffle(blocks.begin(), blocks.end(), random);
+    blocks.resize(1 + below(std::min<uint64_t>(count_max, blocks.size())));
+    return blocks;
+  }
+
   // Requests some of these blocks and takes them all, each once.
   Status walk_pool(const Walk& walk, const std::vector<BlockId>& all, uint32_t count_max,
                    bool experts) {
     if (all.empty()) return {};
-    std::vector<BlockId> asked = all;
-    std::shuffle(asked.begin(), asked.end(), random);
-    asked.resize(1 + below(std::min<uint64_t>(count_max, asked.size())));
+    std::vector<BlockId> asked = experts && !next_experts_.empty() ? std::exchange(next_experts_, {})
+                                                                    : some_of(all, count_max);
     {
       const HotPathGuard guard;
       if (Status status = cache->request(asked); !status.ok()) return status;
+    }
+    if (experts && chance(walk.guess_percent)) {
+      std::vector<BlockId> guess = some_of(all, kGuessesMax);
+      if (below(2)) next_experts_ = some_of(guess, count_max);
+      guess.resize(std::min<size_t>(guess.size(), cache->guesses_wanted()));
+      const HotPathGuard guard;
+      cache->guess(guess);
     }
     std::vector<std::optional<BlockLease>> held;
     held.reserve(asked.size());

@@ -16,6 +16,7 @@ export interface BenchFlags {
   readonly io: 'auto' | 'uring' | 'pread' | 'buffered'
   readonly ioDepth?: number
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
+  readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch'
   readonly tokenizerPre?: string
   readonly seed: number
   readonly checkResident: boolean
@@ -53,6 +54,7 @@ export async function prepare(path: string, flags: BenchFlags, { spec }: ModelDe
     threads: flags.threads,
     io: { backend: flags.io, depth: flags.ioDepth },
     eviction: flags.eviction,
+    guess: flags.guess,
     tokenizerPre: flags.tokenizerPre,
   }
   const plan = await planModel(path, wanted)

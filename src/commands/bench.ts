@@ -55,6 +55,7 @@ export function addBench(root: Command): void {
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
+    .addOption(new Option('--guess <mode>', 'guesses of the next layer\'s experts: read them while it pays (auto), or always that').choices(['auto', 'off', 'shadow', 'retain', 'prefetch']))
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the file\'s')
     .option('-s, --seed <n>', 'where the prompts begin in the built-in text', integer(0, 2 ** 32 - 1), 1)
     .option('--no-check-resident', 'do not compare the answers with a run in memory (below 2 GB)')

@@ -12,6 +12,7 @@ export interface LoadFlags {
   readonly ioDepth?: number
   readonly mirror?: string[]
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
+  readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch'
   readonly tokenizerPre?: string
   readonly elastic: boolean
 }
@@ -123,6 +124,7 @@ export function addLoadFlags(command: Command): Command {
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight per drive, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
+    .addOption(new Option('--guess <mode>', 'guesses of the next layer\'s experts: read them while it pays (auto), or always that').choices(['auto', 'off', 'shadow', 'retain', 'prefetch']))
     .option('--no-elastic', 'keep the budget, also when the machine or the cgroup runs short of memory')
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
@@ -155,6 +157,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     io: { backend: flags.io, depth: flags.ioDepth },
     mirrors: flags.mirror,
     eviction: flags.eviction,
+    guess: flags.guess,
     tokenizerPre: flags.tokenizerPre,
     elastic: flags.elastic,
   }

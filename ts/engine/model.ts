@@ -233,6 +233,7 @@ export class Model implements AsyncDisposable {
       regions: { pinCount: regions.pinCount, poolSlots: regions.poolSlots },
       eviction: options.eviction ?? 'cost-aware',
       drive: this.#parts.plan.drive.cost,
+      guess: options.guess ?? 'auto',
     }, (text) => this.#warnings.push(text))
     this.#planner.setActive(this.#busy > 0)
   }

@@ -43,6 +43,11 @@ export interface LoadOptions {
   /** Told after memory was given back or taken again. */
   readonly onMemoryChange?: ((change: MemoryChange) => void) | undefined
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency' | undefined
+  /**
+   * What is done with guesses of the experts that the next layer of a mixture will choose: default 'auto', read them while
+   * that saves time. Never changes a token.
+   */
+  readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch' | undefined
   /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
   readonly tokenizerPre?: string | undefined
   /** Aborts the load. */
@@ -129,6 +134,7 @@ const loadShape = {
   elastic: z.boolean().optional(),
   onMemoryChange: callback<MemoryChange>(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
+  guess: z.enum(['auto', 'off', 'shadow', 'retain', 'prefetch']).optional(),
   tokenizerPre: z.string().optional(),
   loadSignal: signal,
   onLoadProgress: callback<LoadProgress>(),

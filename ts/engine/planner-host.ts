@@ -9,9 +9,13 @@ import { HypuraError } from '../base/errors.js'
 import type { BlockManifest } from '../manifest/block-manifest.js'
 import type { NativeEngine } from '../native/native-binding.js'
 import type { DriveCost } from '../prefetch/cost-model.js'
+import type { GuessMode } from '../prefetch/plan.js'
 import type { RegionSizes } from '../prefetch/region-sizes.js'
 import { eventWords } from './codec/events.js'
 import { callNative } from './native-errors.js'
+
+/** `auto`: while it pays in wall time (ts/prefetch/guess-trials.ts); else always that. */
+export type GuessPolicy = 'auto' | GuessMode
 
 /** What the worker is made with. */
 export interface PlannerSetup {
@@ -20,6 +24,7 @@ export interface PlannerSetup {
   /** Name of an eviction policy. */
   readonly eviction: string
   readonly drive: DriveCost
+  readonly guess: GuessPolicy
 }
 
 /** Down: one batch of event records, `count` of them in `events`, and how the memory is divided now. */

@@ -2,18 +2,23 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessStats } from '../prefetch/access-stats.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
+import { guessTrials } from '../prefetch/guess-trials.js'
 import { planResidency } from '../prefetch/planner.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
 import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
 
-const { manifest, eviction, drive } = workerData as PlannerSetup
+const { manifest, eviction, drive, guess } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
 const stats = accessStats(manifest)
+const trials = guessTrials()
 let sequenceNumber = 1
 
 parentPort!.on('message', ({ regions, events, count }: EventsMessage) => {
-  stats.observe(decodeEvents(events, count))
-  const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber }), manifest.blocks.count)
+  const seen = decodeEvents(events, count)
+  stats.observe(seen)
+  trials.observe(seen)
+  const guessMode = guess === 'auto' ? trials.mode() : guess
+  const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber, guessMode }), manifest.blocks.count)
   parentPort!.postMessage({ plan, events } satisfies PlanMessage, [plan, events.buffer])
 })

@@ -163,7 +163,8 @@ export const layout = {
       scoreOffset: { offset: 32, type: 'u64' },
       holdOffset: { offset: 40, type: 'u64' },
       warmOffset: { offset: 48, type: 'u64' },
-      reserved: { offset: 56, type: 'u64' },
+      guessMode: { offset: 56, type: 'u32' },
+      guessesMax: { offset: 60, type: 'u32' },
     },
   },
   Event: {
@@ -239,6 +240,14 @@ export const eventKind = {
   evict: 4,
   token: 5,
   fault: 6,
+  guess: 7,
+} as const
+
+export const guessMode = {
+  off: 0,
+  shadow: 1,
+  retain: 2,
+  prefetch: 3,
 } as const
 
 export const prefillAdmission = {
@@ -337,6 +346,11 @@ export const counterIndex = {
   compareBytes: 23,
   compareBytesTotal: 24,
   placedBytes: 25,
+  guessed: 26,
+  guessedCorrectly: 27,
+  guessAsked: 28,
+  guessReadBytes: 29,
+  guessUsedBytes: 30,
 } as const
 
 export const copyIndex = {
@@ -358,13 +372,14 @@ export const tokenFlag = {
   stop: 1,
 } as const
 
-export const counterCount = 26
+export const counterCount = 31
 
 export const nativeLimits = {
   readBytesMax: 4194304,
   directAlignmentBytes: 4096,
   hugePageBytes: 2097152,
   ioDepthDefault: 8,
+  guessesMax: 32,
   ioDepthMax: 64,
   copiesMax: 8,
   drivesMax: 8,

@@ -3,6 +3,8 @@
  * native/scheduler/event_ring.h. Records may be missing: the ring drops and counts when nobody drains it.
  */
 
+import type { GuessMode } from './plan.js'
+
 interface Happening {
   /** Steady clock. */
   readonly timeNs: number
@@ -51,4 +53,17 @@ export interface FaultEvent extends Happening {
   readonly offset: number
 }
 
-export type EngineEvent = RouteEvent | ReadEvent | StallEvent | EvictEvent | TokenEvent | FaultEvent
+/** How good the guesses of a sweep were, over the layers that were guessed. Comes before the sweep's token event. */
+export interface GuessEvent extends Happening {
+  readonly kind: 'guess'
+  readonly mode: GuessMode
+  /** Experts that were named, and how many of them were asked for. */
+  readonly guessed: number
+  readonly correct: number
+  /** Experts that were asked for, how many of them had to be read, and how many of those were named. */
+  readonly asked: number
+  readonly absent: number
+  readonly correctAbsent: number
+}
+
+export type EngineEvent = RouteEvent | ReadEvent | StallEvent | EvictEvent | TokenEvent | FaultEvent | GuessEvent

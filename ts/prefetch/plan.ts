@@ -11,6 +11,12 @@
  */
 export type PrefillAdmission = 'normal' | 'keepHits' | 'bypass'
 
+/**
+ * What the engine does with guesses of the experts that the next layer will ask for. `shadow`: keeps score. `retain`: also
+ * gives up last those that are in memory. `prefetch`: also reads those that are not (native/scheduler/guesses.h has the bounds).
+ */
+export type GuessMode = 'off' | 'shadow' | 'retain' | 'prefetch'
+
 export interface ResidencyPlan {
   /** Rises with each plan; native refuses an older one. */
   readonly sequenceNumber: number
@@ -23,4 +29,7 @@ export interface ResidencyPlan {
   readonly hold: Uint32Array
   /** Expert blocks that idle time reads, in this order. */
   readonly warm: Uint32Array
+  readonly guessMode: GuessMode
+  /** Candidates per layer, 0 to 32. */
+  readonly guessesMax: number
 }

@@ -7,6 +7,7 @@
 
 #include "native/base/check.h"
 #include "native/model/layers/ffn.h"
+#include "native/model/layers/lookahead.h"
 #include "native/model/layers/router.h"
 
 namespace hypura::model {
@@ -177,7 +178,8 @@ void add_expert_rows(const Sweep& sweep) {
 
 }  // namespace
 
-Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uint16_t layer) {
+Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uint16_t layer,
+                            const LayerWeights* next) {
   const MoeWeights& moe = weights.moe;
   const FormSet forms = moe.router.forms() | moe.shared_router.forms() | moe.input_forms |
                         weights.ffn.gate.forms() | weights.ffn.up.forms();
@@ -186,6 +188,7 @@ Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uin
   HYPURA_TRY(route(sweep, moe, layer));
   group_by_expert(sweep);
   HYPURA_TRY(request_union(sweep, moe, layer));
+  if (next != nullptr) guess_experts(sweep, *next);
   HYPURA_TRY(begin_results(sweep, weights, layer));
   while (true) {
     HYPURA_TRY_ASSIGN(const std::optional<scheduler::BlockLease> lease, sweep.cache.next_expert());

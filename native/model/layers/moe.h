@@ -13,6 +13,8 @@ namespace hypura::model {
 
 // x += residual_scale * (shared expert + sum of weight * expert), of norm(x). The shared expert is computed while absent
 // experts are read. Errors: kNonFinite naming the layer; what the cache returns.
-Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uint16_t layer);
+//   next: the mixture layer that follows, whose experts are guessed meanwhile; null when there is none
+Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uint16_t layer,
+                            const LayerWeights* next);
 
 }  // namespace hypura::model

@@ -75,6 +75,7 @@ test('a Plan message, field by field', () => {
     (scores, hold, warm) => {
       const view = new DataView(encodePlan({
         sequenceNumber: 7, pinCount: 3, prefillAdmission: 'bypass', scores: Float32Array.from(scores), hold: Uint32Array.from(hold), warm: Uint32Array.from(warm),
+        guessMode: 'prefetch', guessesMax: 9,
       }, scores.length))
       expect([0, 4, 8, 12, 16, 20, 24, 28].map((at) => view.getUint32(at, true))).toEqual([
         0x4c505948, 1, 7, scores.length, 3, 2, hold.length, warm.length,
@@ -83,13 +84,13 @@ test('a Plan message, field by field', () => {
       expect(scores.map((_, i) => view.getFloat32(section(32) + i * 4, true))).toEqual(scores)
       expect(hold.map((_, i) => view.getUint32(section(40) + i * 4, true))).toEqual(hold)
       expect(warm.map((_, i) => view.getUint32(section(48) + i * 4, true))).toEqual(warm)
-      expect(view.getBigUint64(56, true)).toBe(0n)
+      expect([56, 60].map((at) => view.getUint32(at, true))).toEqual([3, 9])
     },
   ))
 })
 
 test('events of every kind, an unknown one among them', () => {
-  const words = new Uint32Array(8 * eventWords)
+  const words = new Uint32Array(9 * eventWords)
   const view = new DataView(words.buffer)
   const head = (record: number, kind: number, count: number, layer = 0xffff): number => {
     const at = record * 32
@@ -111,7 +112,8 @@ test('events of every kind, an unknown one among them', () => {
   put(head(4, 99, 1), 1, 2, 3, 4)
   put(head(5, 5, 1), 1234, 1, 10, 20)
   put(head(6, 6, 1), 0xffff_fffb, 2, 1, 3)
-  const events = decodeEvents(words, 7)
+  put(head(7, 7, 2), 12 << 16 | 7, 9 << 16 | 5, 3, 0)
+  const events = decodeEvents(words, 8)
   expect(events).toEqual([
     { kind: 'route', timeNs: 5_000_000_000, sweep: 40, layer: 5, experts: [9, 300, 2] },
     { kind: 'read', timeNs: 5_000_000_001, sweep: 41, layer: undefined, block: 77, bytes: 4096, microseconds: 12, retries: 1 },
@@ -119,6 +121,7 @@ test('events of every kind, an unknown one among them', () => {
     { kind: 'evict', timeNs: 5_000_000_003, sweep: 43, layer: undefined, block: 3, replacedBy: 4, priority: 1.5, ageSweeps: 6 },
     { kind: 'token', timeNs: 5_000_000_005, sweep: 45, layer: undefined, token: 1234, positions: 1, computeMicroseconds: 10, stallMicroseconds: 20 },
     { kind: 'fault', timeNs: 5_000_000_006, sweep: 46, layer: undefined, errno: -5, file: 2, offset: 1 + 3 * 2 ** 32 },
+    { kind: 'guess', timeNs: 5_000_000_007, sweep: 47, layer: undefined, mode: 'retain', guessed: 12, correct: 7, asked: 9, absent: 5, correctAbsent: 3 },
   ])
   expect(decodeEvents(words.subarray(0, eventWords), 7)).toHaveLength(1)
 })

@@ -1,11 +1,14 @@
 /** Decodes event records (docs/formats/events.md) into plain values. Kinds that are not known here are skipped. */
-import { eventKind, layout } from '../../native/layout.gen.js'
+import { eventKind, guessMode, layout } from '../../native/layout.gen.js'
 import type { EngineEvent, StallCause } from '../../prefetch/events.js'
+import type { GuessMode } from '../../prefetch/plan.js'
 
 const { fields, size: eventBytes } = layout.Event
 const noLayer = 0xffff
 /** In the order of their numbers on the wire. */
 const stallCauses: readonly StallCause[] = ['ring', 'expert', 'row', 'pin']
+
+const guessModes: ReadonlyMap<number, GuessMode> = new Map(Object.entries(guessMode).map(([name, number]) => [number, name as GuessMode]))
 
 /** 32-bit words of one record: how large a buffer for drainEvents must be. */
 export const eventWords: number = eventBytes / 4
@@ -56,6 +59,11 @@ function decodeEvent(view: DataView, at: number): EngineEvent | undefined {
       return {
         ...head, kind: 'fault', errno: view.getInt32(data, true), file: word(1),
         offset: word(2) + word(3) * 2 ** 32,
+      }
+    case eventKind.guess:
+      return {
+        ...head, kind: 'guess', mode: guessModes.get(view.getUint8(at + fields.count.offset)) ?? 'off',
+        guessed: word(0) >>> 16, correct: word(0) & 0xffff, asked: word(1) >>> 16, absent: word(1) & 0xffff, correctAbsent: word(2),
       }
     default:
       return undefined

@@ -1,6 +1,6 @@
 /** Encodes a Plan message. Format: docs/formats/plan.md; native checks every size and id again. */
 import { invariant } from '../../base/errors.js'
-import { planFormat, planMagic, prefillAdmission } from '../../native/layout.gen.js'
+import { guessMode, planFormat, planMagic, prefillAdmission } from '../../native/layout.gen.js'
 import type { ResidencyPlan } from '../../prefetch/plan.js'
 import { recordBytes, SectionPlan, writeRecord } from './records.js'
 
@@ -19,6 +19,7 @@ export function encodePlan(plan: ResidencyPlan, nBlocks: number): ArrayBuffer {
     magic: planMagic, format: planFormat, sequenceNumber: plan.sequenceNumber, nBlocks, pinCount: plan.pinCount,
     prefillAdmission: prefillAdmission[plan.prefillAdmission], nHold: hold.length, nWarm: warm.length,
     scoreOffset: scoreAt, holdOffset: holdAt, warmOffset: warmAt,
+    guessMode: guessMode[plan.guessMode], guessesMax: plan.guessesMax,
   })
   scores.forEach((score, block) => view.setFloat32(scoreAt + block * 4, score, true))
   hold.forEach((block, i) => view.setUint32(holdAt + i * 4, block, true))

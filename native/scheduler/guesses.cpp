@@ -1,0 +1,111 @@
+#include "native/scheduler/guesses.h"
+
+#include <algorithm>
+
+namespace hypura::scheduler {
+namespace {
+
+// Reads that trust is judged by: the last 128 or so, the older the less.
+constexpr double kTrustDecay = 1.0 - 1.0 / 128;
+constexpr double kTrustEvidence = 32;
+constexpr double kTrustShare = 0.5;
+
+}  // namespace
+
+Guesses::Guesses(const BlockHulls& hulls, PoolRequest& experts, CacheLog& log, uint64_t slot_bytes,
+                 uint32_t n_experts)
+    : hulls_(hulls),
+      experts_(experts),
+      log_(log),
+      n_experts_(n_experts),
+      credit_most_bytes_(static_cast<double>(kWasteBlocksMax * slot_bytes)),
+      credit_bytes_(credit_most_bytes_),
+      asked_in_(hulls.table().size(), 0) {
+  guesses_.reserve(kGuessesMax);
+}
+
+void Guesses::begin_sweep(const Plan& plan, bool prefill) {
+  expire();
+  if (plan.sequence_number != plan_number_) {
+    distrusted_ = false;
+    recent_reads_ = recent_used_ = 0;
+  }
+  plan_number_ = plan.sequence_number;
+  mode_ = plan.guess_mode;
+  most_ = plan.guesses_max;
+  resting_ = prefill;
+  score_ = {};
+}
+
+void Guesses::end_sweep() {
+  expire();
+  if (score_.asked > 0) log_.guessed(mode_, score_);
+  score_ = {};
+}
+
+uint32_t Guesses::wanted() const {
+  const bool all_fit = experts_.pool().limit() >= n_experts_;
+  return mode_ == GuessMode::kOff || resting_ || all_fit ? 0 : most_;
+}
+
+void Guesses::guess(std::span<const BlockId> blocks) {
+  expire();
+  for (const BlockId block : blocks.first(std::min<size_t>(blocks.size(), kGuessesMax))) {
+    guesses_.push_back({.block = block});
+    if (mode_ >= GuessMode::kRetain) experts_.guard(block, true);
+  }
+  if (mode_ != GuessMode::kPrefetch || distrusted_) return;
+  for (Guess& guess : guesses_) {
+    const auto bytes = static_cast<double>(hulls_.hull_bytes(guess.block));
+    if (credit_bytes_ < bytes || !experts_.read_ahead(guess.block)) continue;
+    guess.read = true;
+    credit_bytes_ -= bytes;
+    experts_.guard(guess.block, true);
+  }
+}
+
+void Guesses::judge(std::span<const BlockId> asked) {
+  if (guesses_.empty()) return;
+  take_back_unbegun();
+  ++number_;
+  for (const BlockId block : asked) {
+    asked_in_[index_of(block)] = number_;
+    if (experts_.has(block)) continue;
+    ++score_.absent;
+    credit_bytes_ += kWasteShare * static_cast<double>(hulls_.hull_bytes(block));
+  }
+  for (Guess& guess : guesses_) {
+    guess.correct = asked_in_[index_of(guess.block)] == number_;
+    score_.correct += guess.correct;
+    score_.correct_absent += guess.correct && !experts_.has(guess.block);
+    if (!guess.read) continue;
+    const uint64_t bytes = hulls_.hull_bytes(guess.block);
+    recent_reads_ = recent_reads_ * kTrustDecay + 1;
+    recent_used_ = recent_used_ * kTrustDecay + (guess.correct ? 1 : 0);
+    if (guess.correct) credit_bytes_ += static_cast<double>(bytes);
+    log_.read_ahead(bytes, guess.correct);
+  }
+  score_.asked += static_cast<uint32_t>(asked.size());
+  score_.guessed += static_cast<uint32_t>(guesses_.size());
+  credit_bytes_ = std::min(credit_bytes_, credit_most_bytes_);
+  if (recent_reads_ >= kTrustEvidence && recent_used_ < kTrustShare * recent_reads_)
+    distrusted_ = true;
+  expire();
+}
+
+// Reads that have not begun cost nothing: those that are asked for become demand reads.
+void Guesses::take_back_unbegun() {
+  for (Guess& guess : guesses_) {
+    if (!guess.read || !experts_.drop_read_ahead(guess.block)) continue;
+    guess.read = false;
+    credit_bytes_ += static_cast<double>(hulls_.hull_bytes(guess.block));
+  }
+}
+
+void Guesses::expire() {
+  take_back_unbegun();
+  for (const Guess& guess : guesses_) experts_.guard(guess.block, false);
+  guesses_.clear();
+}
+
+}  // namespace hypura::scheduler
