@@ -70,7 +70,7 @@ interface Check {
 function checkCpp(check: Check, text: string): void {
   const { file, module, layers, violations } = check
   for (const [line, target] of matches(text, /^\s*#\s*include\s+"([^"]+)"/)) {
-    if (!target.startsWith('native/')) {
+    if (!target.startsWith(module === 'bench' ? 'bench/' : 'native/') && !target.startsWith('native/')) {
       violations.push({ file, line, rule: `"${target}" is not a path from the root`, fix: 'write #include "native/<module>/<file>.h"' })
       continue
     }

@@ -1,6 +1,6 @@
 // What could break: a byte that arrives late, a band in the wrong slot, a kernel that sums in another order when the batch
 // or the thread count changes. Each would move a logit.
-// How we notice: one SHA-256 over budgets, backends, threads, chunk sizes and the two modes without a cache, per model. HYPURA_LONG=1 runs every
+// How we notice: one SHA-256 over budgets, backends, threads, chunk sizes, instruction sets and the two modes without a cache, per model. HYPURA_LONG=1 runs every
 // combination instead of one that covers all pairs.
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { makeModel } from '../scripts/make-model.js'
 import { checkoutRoot } from '../scripts/tidy.js'
 import { planModel, systemInfo } from '../ts/engine/index.js'
-import { allConfigurations, type Configuration, logitsHash, pairwiseConfigurations } from './support/logits-hash.js'
+import { allConfigurations, type Configuration, logitsHash, pairwiseConfigurations, withIsa } from './support/logits-hash.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'hypura-invariance-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -17,6 +17,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const configurations = process.env['HYPURA_LONG'] === undefined ? pairwiseConfigurations() : allConfigurations()
 const { hardware } = await systemInfo()
 const backends = new Set(hardware.io.filter(({ available }) => available).map(({ name }) => name))
+const isas = new Set<string>(hardware.isa.runnable)
+
+test('each instruction set can be asked for', async () => {
+  for (const isa of hardware.isa.runnable) expect(await withIsa(isa, async () => (await systemInfo()).hardware.isa.name)).toBe(isa)
+})
 
 async function memoryOf(path: string, { budget }: Configuration, positions: number): Promise<number | string> {
   const fileBytes = statSync(path).size
@@ -29,15 +34,15 @@ async function expectOneHash(path: string, positions: number): Promise<void> {
   const hashes = new Map<string, string[]>()
   let streamed = 0
   for (const configuration of configurations) {
-    if (!backends.has(configuration.backend)) continue
+    if (!backends.has(configuration.backend) || !isas.has(configuration.isa)) continue
     const memory = await memoryOf(path, configuration, positions)
-    const run = await logitsHash(path, {
+    const run = await withIsa(configuration.isa, () => logitsHash(path, {
       memory, positions,
       batchSize: configuration.batchSize,
       logitsRows: 1,
       threads: configuration.threads,
       io: { backend: configuration.backend },
-    })
+    }))
     if (run.mode === 'stream' && run.missBytes > 0) streamed++
     hashes.set(run.sha256, [...(hashes.get(run.sha256) ?? []), `${run.mode} ${JSON.stringify(configuration)}`])
   }

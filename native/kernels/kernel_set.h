@@ -51,7 +51,7 @@ using AttentionFunction = void (*)(const float* q, uint32_t n_group, uint64_t q_
                                    uint64_t out_stride, float* scratch);
 
 struct KernelSet {
-  const char* name;  // "scalar", "avx2"
+  const char* name;  // "scalar", "avx2", "avx512vnni"
 
   MatmulFunction (*matmul)(QuantType type);          // null for a type without a kernel
   DequantizeFunction (*dequantize)(QuantType type);  // likewise
@@ -83,7 +83,7 @@ struct KernelSet {
 
 uint64_t attention_scratch_floats(uint32_t n_group, uint32_t head_dim_v);
 
-// The best set this CPU runs, or the one HYPURA_ISA names ("scalar", "avx2"). `reason` (may be null) receives a static
+// The best set this CPU runs, or the one HYPURA_ISA names (that set's name). `reason` (may be null) receives a static
 // sentence for `hypura doctor`. A name that is unknown or cannot run here is ignored and said in the reason.
 const KernelSet& choose_kernels(const char** reason);
 // All sets this CPU can run, scalar first. Ends with null.

@@ -11,6 +11,7 @@
 #include <cpuid.h>
 
 #include "native/kernels/avx2/avx2.h"
+#include "native/kernels/avx512vnni/avx512vnni.h"
 #endif
 
 namespace hypura::kernels {
@@ -138,17 +139,62 @@ constexpr KernelSet kAvx2 = {
     .attention = avx2::attention,
 };
 
-// AVX2, FMA and F16C in the processor, and wide registers saved by the operating system.
-bool avx2_runs() {
+// What is no bottleneck is the AVX2 set's: the same bits by the same rules.
+MatmulFunction avx512vnni_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kF32:
+      return avx512vnni::matmul_f32;
+    case QuantType::kF16:
+      return avx512vnni::matmul_f16;
+    case QuantType::kBF16:
+      return avx512vnni::matmul_bf16;
+    case QuantType::kQ4_0:
+      return avx512vnni::matmul_q4_0;
+    case QuantType::kQ8_0:
+      return avx512vnni::matmul_q8_0;
+    case QuantType::kQ4_K:
+      return avx512vnni::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return avx512vnni::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return avx512vnni::matmul_q6_k;
+    default:
+      return avx2_matmul(type);
+  }
+}
+
+constexpr KernelSet kAvx512Vnni = [] {
+  KernelSet set = kAvx2;
+  set.name = "avx512vnni";
+  set.matmul = avx512vnni_matmul;
+  return set;
+}();
+
+// Registers that the operating system saves, as bits of XCR0.
+constexpr unsigned kSavesAvx = 0x06;     // xmm, ymm
+constexpr unsigned kSavesAvx512 = 0xe6;  // also masks, the upper halves of zmm0-15, zmm16-31
+
+// Whether the processor has all these features and the operating system saves these registers.
+bool runs_with(unsigned leaf1_c, unsigned leaf7_b, unsigned leaf7_c, unsigned saved) {
   unsigned a, b, c, d;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kNeeded = bit_FMA | bit_F16C | bit_OSXSAVE | bit_AVX;
-  if ((c & kNeeded) != kNeeded) return false;
+  leaf1_c |= bit_OSXSAVE;
+  if ((c & leaf1_c) != leaf1_c) return false;
   unsigned saved_low, saved_high;
   __asm__("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
-  constexpr unsigned kSseAndAvx = 6;
-  if ((saved_low & kSseAndAvx) != kSseAndAvx) return false;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_AVX2) != 0;
+  if ((saved_low & saved) != saved) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  return (b & leaf7_b) == leaf7_b && (c & leaf7_c) == leaf7_c;
+}
+
+constexpr unsigned kAvx2Leaf1 = bit_FMA | bit_F16C | bit_AVX;
+
+bool avx2_runs() { return runs_with(kAvx2Leaf1, bit_AVX2, 0, kSavesAvx); }
+
+bool avx512vnni_runs() {
+  constexpr unsigned kLeaf7 =
+      bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+  return runs_with(kAvx2Leaf1, kLeaf7, bit_AVX512VNNI, kSavesAvx512);
 }
 
 #endif
@@ -171,6 +217,9 @@ constexpr Registered kRegistry[] = {
     {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
      "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX2, FMA and F16C."},
+    {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
+     "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
+     "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
 #endif
 };
 constexpr unsigned kSets = sizeof kRegistry / sizeof kRegistry[0];
@@ -208,7 +257,7 @@ const KernelSet& choose_kernels(const char** reason) {
   const Registered* chosen = best;
   const char* why = best->best;
   if (const char* wanted = std::getenv("HYPURA_ISA"); wanted != nullptr && *wanted != '\0') {
-    why = "HYPURA_ISA names no kernel set (scalar, avx2) and is ignored.";
+    why = "HYPURA_ISA names no kernel set (scalar, avx2, avx512vnni) and is ignored.";
     for (const Registered& entry : kRegistry) {
       if (std::strcmp(entry.set->name, wanted) != 0) continue;
       const bool runs = entry.runs();

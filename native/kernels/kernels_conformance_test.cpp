@@ -5,10 +5,12 @@
 // every kind of tail, 1 to 33 positions; every set against a float64 product of weights that
 // reference_weights.h decodes a second time. Buffers end exactly where the data ends, so a
 // sanitizer sees an overrun.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <random>
@@ -74,7 +76,7 @@ void expect_equal(const std::string& what, uint64_t differences) {
 
 TEST(every_set_gives_the_bits_of_the_scalar_set) {
   std::mt19937 rng(1);
-  const uint32_t n_rows = 19;  // two strips of eight, one pair, one single row
+  const uint32_t n_rows = 51;  // strips of 32, 16 and 8, a pair, a single row
   for (const QuantTypeInfo& type : quant_types()) {
     for (const uint32_t n_cols : column_counts(type)) {
       for (const Bytes kind :
@@ -96,6 +98,44 @@ TEST(every_set_gives_the_bits_of_the_scalar_set) {
                              " positions",
                          differing(want, got));
           }
+        }
+      }
+    }
+  }
+}
+
+// Zeros of both signs, subnormals, and magnitudes as far apart as a form takes them.
+std::vector<float> hostile_floats(uint64_t n, std::mt19937& rng) {
+  static constexpr float kValues[] = {0.0f, -0.0f, 1e-45f, -1e-45f, 1.1754942e-38f, 8e6f, -8e6f, 1.0f};
+  std::vector<float> x(n);
+  for (float& value : x) {
+    value = kValues[rng() % std::size(kValues)];
+    if (rng() % 2 == 0) value = std::ldexp(value, -static_cast<int>(rng() % 60));
+  }
+  return x;
+}
+
+TEST(hostile_activations_give_the_same_bits) {
+  std::mt19937 rng(7);
+  const uint32_t n_rows = 35, n_positions = 9;
+  for (const QuantTypeInfo& type : quant_types()) {
+    for (const uint32_t n_cols : column_counts(type)) {
+      const std::vector<uint8_t> weights =
+          testing::random_rows(type.type, n_rows, n_cols, Bytes::kHostile, rng);
+      std::vector<float> x = hostile_floats(uint64_t{n_positions} * n_cols, rng);
+      std::fill_n(x.begin(), n_cols, -0.0f);                // one vector of zeros,
+      std::fill_n(x.begin() + n_cols, n_cols, 1e-42f);      // one of subnormals
+      for (const uint32_t n : {1u, n_positions}) {
+        std::vector<float> want(uint64_t{n_rows} * n), got(want.size());
+        for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set) {
+          const Activations a(**set, type.form, x, n_cols, n);
+          std::vector<float>& out = set == runnable_kernel_sets() ? want : got;
+          (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n,
+                                    out.data(), n_rows);
+          if (&out == &got)
+            expect_equal(std::string((*set)->name) + " " + type.name + " of " +
+                             std::to_string(n_cols) + " columns, " + std::to_string(n) + " positions",
+                         differing(want, got));
         }
       }
     }

@@ -41,14 +41,30 @@ export interface Configuration {
   readonly backend: 'uring' | 'pread'
   readonly threads: number
   readonly batchSize: number
+  /** Of kernels; one that cannot run here would be ignored by the engine. */
+  readonly isa: string
 }
 
-/** Every combination; 4 x 2 x 2 x 3. */
+/** Does something with the kernels of one instruction set, which a model chooses when it is opened. */
+export async function withIsa<T>(isa: string, work: () => Promise<T>): Promise<T> {
+  const before = process.env['HYPURA_ISA']
+  process.env['HYPURA_ISA'] = isa
+  try {
+    return await work()
+  } finally {
+    if (before === undefined) delete process.env['HYPURA_ISA']
+    else process.env['HYPURA_ISA'] = before
+  }
+}
+
+/** Every combination; 4 x 2 x 2 x 3 x 3. */
 export function allConfigurations(): Configuration[] {
   const list: Configuration[] = []
   for (const budget of ['resident', 'floor', '40 %', '70 %'] as const)
     for (const backend of ['uring', 'pread'] as const)
-      for (const threads of [1, 2]) for (const batchSize of [1, 7, 256]) list.push({ budget, backend, threads, batchSize })
+      for (const threads of [1, 2])
+        for (const batchSize of [1, 7, 256])
+          for (const isa of ['scalar', 'avx2', 'avx512vnni']) list.push({ budget, backend, threads, batchSize, isa })
   return list
 }
 

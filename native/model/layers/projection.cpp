@@ -16,8 +16,8 @@ using kernels::ActivationForm;
 
 // A piece of work should take some ten microseconds: long beside the counter it is taken from, short beside a layer.
 constexpr uint64_t kProductsPerPiece = 256 * 1024;
-// Pieces begin at multiples of a strip of the matmul kernels.
-constexpr uint32_t kRowsPerStrip = 16;
+// Pieces begin at multiples of the rows that the matmul kernels take at once: two strips of sixteen on AVX-512.
+constexpr uint32_t kRowsPerStrip = 32;
 constexpr uint32_t kRowsPerPieceMax = 512;
 
 uint32_t rows_per_piece(uint32_t n_cols, uint32_t n_positions) {

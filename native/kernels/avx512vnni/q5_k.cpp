@@ -1,0 +1,79 @@
+// Q5_K on AVX-512 VNNI: as Q4_K with a fifth bit. A sum of four products is at most
+// 4 * 31 * 127 = 15,748 and fits into int16.
+#if defined(__x86_64__)
+#include "native/kernels/avx512vnni/avx512vnni.h"
+#include "native/kernels/avx512vnni/k_rows.h"
+#include "native/kernels/avx512vnni/scales_6bit.h"
+#include "native/kernels/blocks.h"
+
+namespace hypura::kernels::avx512vnni {
+namespace {
+
+// 16 added to each byte whose bit in `high` is set.
+inline __m512i add_fifth_bit(__m512i q, __m512i high, __m512i bit) {
+  return _mm512_mask_add_epi8(q, _mm512_test_epi8_mask(high, bit), q, _mm512_set1_epi8(16));
+}
+
+struct Q5K {
+  using Block = BlockQ5K;
+  static constexpr bool kMins = true;
+  static constexpr int kOffset = 0;
+  static constexpr int kSubBlockSteps = 8;
+
+  static uint32_t halves(const Block& w) { return load_u32(w.d); }
+
+  static __m512i dot(const Block& w, const ActivationA256& a) {
+    const __m512i shift = join(_mm256_setzero_si256(), _mm256_set1_epi16(4));
+    const __m512i high = broadcast_32(w.high);
+    __m512i pair[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m512i bit = join(_mm256_set1_epi8(static_cast<char>(1 << 2 * j)),
+                               _mm256_set1_epi8(static_cast<char>(2 << 2 * j)));
+      const __m512i low = _mm512_and_si512(
+          _mm512_srlv_epi16(broadcast_32(w.low + 32 * j), shift), _mm512_set1_epi8(15));
+      pair[j] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), add_fifth_bit(low, high, bit),
+                                    load_64(a.q + 64 * j));
+    }
+    return apply_scales(pair, w.scales);
+  }
+
+  static __m128i mins(const Block& w, const ActivationA256& a) { return dot_mins(w.scales, a); }
+
+  static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
+    unpack_head(rows, row_bytes, strip);
+    const uint8_t* low = rows + __builtin_offsetof(Block, low);
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i high[8];
+    load_columns(rows + __builtin_offsetof(Block, high), row_bytes, high);
+    load_columns(rows + __builtin_offsetof(Block, high) + 16, row_bytes, high + 4);
+    for (int g = 0; g < 4; ++g) {
+      const __m512i first = _mm512_set1_epi8(static_cast<char>(1 << 2 * g));
+      const __m512i second = _mm512_set1_epi8(static_cast<char>(2 << 2 * g));
+      __m512i v[8];
+      load_columns(low + 32 * g, row_bytes, v);
+      load_columns(low + 32 * g + 16, row_bytes, v + 4);
+      uint8_t(*q)[64] = strip.q + 16 * g;
+#pragma GCC unroll 8
+      for (int s = 0; s < 8; ++s) {
+        const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(v[s], 4), nibble);
+        _mm512_store_si512(q[s],
+                           add_fifth_bit(_mm512_and_si512(v[s], nibble), high[s], first));
+        _mm512_store_si512(q[8 + s], add_fifth_bit(upper, high[s], second));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_q5_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                 uint64_t activation_stride, uint32_t n_positions, float* out,
+                 uint64_t out_stride) {
+  matmul_k<Q5K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
+                out_stride);
+}
+
+}  // namespace hypura::kernels::avx512vnni
+
+#endif  // __x86_64__

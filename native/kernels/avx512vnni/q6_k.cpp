@@ -1,0 +1,115 @@
+// Q6_K on AVX-512 VNNI. Weights stay unsigned, 0..63. In place 32 * sum_j scale_j * sum16_j is
+// subtracted once per block; a sum of four products is at most 4 * 63 * 127 = 32,004, which just
+// fits into int16. In a strip each sub-block's sum begins at -32 * sum16_j.
+#if defined(__x86_64__)
+#include "native/kernels/avx512vnni/avx512vnni.h"
+#include "native/kernels/avx512vnni/k_rows.h"
+#include "native/kernels/blocks.h"
+
+namespace hypura::kernels::avx512vnni {
+namespace {
+
+// low | (high & 0x30)
+inline __m512i with_high_bits(__m512i low, __m512i high) {
+  return _mm512_ternarylogic_epi64(low, high, _mm512_set1_epi8(0x30), 0xf8);
+}
+
+struct Q6K {
+  using Block = BlockQ6K;
+  static constexpr bool kMins = false;
+  static constexpr int kOffset = 32;
+  static constexpr int kSubBlockSteps = 4;
+
+  static uint32_t halves(const Block& w) { return load_u16(w.d); }
+
+  static __m512i dot(const Block& w, const ActivationA256& a) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    // High bits of groups 0 and 1 move up to places 4 and 5, those of 2 and 3 are there or above.
+    const __m512i up = join(_mm256_set1_epi16(4), _mm256_set1_epi16(2));
+    const __m512i down = join(_mm256_setzero_si256(), _mm256_set1_epi16(2));
+    __m512i dot[4];  // [2 h + g]: groups 2 g and 2 g + 1 of half h, a sub-block in every 128 bits
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m512i low = load_64(w.low + 64 * h), high = broadcast_32(w.high + 32 * h);
+      const __m512i first = with_high_bits(_mm512_and_si512(low, nibble),
+                                           _mm512_sllv_epi16(high, up));
+      const __m512i second = with_high_bits(
+          _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), _mm512_srlv_epi16(high, down));
+      const int8_t* q = a.q + 128 * h;
+      dot[2 * h] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, load_64(q));
+      dot[2 * h + 1] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), second, load_64(q + 64));
+    }
+    // Packing puts sub-block l beside sub-block 4 + l in lane l: their scales, four times each.
+    const __m256i scales = _mm256_cvtepi8_epi16(load_16(w.scales));
+    const __m512i pick = _mm512_set_epi64(0x0007000700070007, 0x0003000300030003,
+                                          0x0006000600060006, 0x0002000200020002,
+                                          0x0005000500050005, 0x0001000100010001,
+                                          0x0004000400040004, 0x0000000000000000);
+    const __m512i later = _mm512_add_epi16(pick, _mm512_set1_epi16(8));
+    const __m512i all = _mm512_castsi256_si512(scales);
+    const __m512i offset = _mm512_zextsi256_si512(
+        _mm256_slli_epi32(_mm256_madd_epi16(scales, load_32(a.sum16)), 5));
+    const __m512i first =
+        _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(dot[0], dot[1]),
+                            _mm512_permutexvar_epi16(pick, all));
+    const __m512i both = _mm512_dpwssd_epi32(first, _mm512_packs_epi32(dot[2], dot[3]),
+                                             _mm512_permutexvar_epi16(later, all));
+    return _mm512_sub_epi32(both, offset);
+  }
+
+  static __m128i mins(const Block&, const ActivationA256&) { return _mm_setzero_si128(); }
+
+  static void unpack_scales(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
+    __m512i scales[4];
+    load_columns(rows + __builtin_offsetof(Block, scales), row_bytes, scales);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; ++j)
+      _mm512_store_si512(
+          strip.scale[j],
+          _mm512_srai_epi32(_mm512_slli_epi32(scales[j / 4], 24 - 8 * (j % 4)), 24));
+    uint16_t d[16];
+    for (int r = 0; r < 16; ++r)
+      d[r] = load_u16(rows + r * row_bytes + __builtin_offsetof(Block, d));
+    _mm512_store_ps(strip.d, _mm512_cvtph_ps(load_32(d)));
+  }
+
+  static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
+    unpack_scales(rows, row_bytes, strip);
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (int part = 0; part < 4; ++part) {  // sixteen of a half's 32 high bytes
+      const int h = part / 2, c = part % 2;
+      const uint8_t* low = rows + 64 * h + 16 * c;
+      __m512i low0[4], low1[4], high[4];
+      load_columns(low, row_bytes, low0);
+      load_columns(low + 32, row_bytes, low1);
+      load_columns(rows + __builtin_offsetof(Block, high) + 32 * h + 16 * c, row_bytes, high);
+      uint8_t(*q)[64] = strip.q + 32 * h + 4 * c;  // groups of eight steps
+#pragma GCC unroll 4
+      for (int s = 0; s < 4; ++s) {
+        _mm512_store_si512(q[s], with_high_bits(_mm512_and_si512(low0[s], nibble),
+                                                _mm512_slli_epi16(high[s], 4)));
+        _mm512_store_si512(q[8 + s], with_high_bits(_mm512_and_si512(low1[s], nibble),
+                                                    _mm512_slli_epi16(high[s], 2)));
+        _mm512_store_si512(
+            q[16 + s],
+            with_high_bits(_mm512_and_si512(_mm512_srli_epi16(low0[s], 4), nibble), high[s]));
+        _mm512_store_si512(
+            q[24 + s], with_high_bits(_mm512_and_si512(_mm512_srli_epi16(low1[s], 4), nibble),
+                                      _mm512_srli_epi16(high[s], 2)));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_q6_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                 uint64_t activation_stride, uint32_t n_positions, float* out,
+                 uint64_t out_stride) {
+  matmul_k<Q6K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
+                out_stride);
+}
+
+}  // namespace hypura::kernels::avx512vnni
+
+#endif  // __x86_64__
