@@ -26,11 +26,7 @@ Guesses::Guesses(const BlockHulls& hulls, PoolRequest& experts, CacheLog& log, u
 
 void Guesses::begin_sweep(const Plan& plan, bool prefill) {
   expire();
-  if (plan.sequence_number != plan_number_) {
-    distrusted_ = false;
-    recent_reads_ = recent_used_ = 0;
-  }
-  plan_number_ = plan.sequence_number;
+  if (rest_sweeps_ > 0) --rest_sweeps_;
   mode_ = plan.guess_mode;
   most_ = plan.guesses_max;
   resting_ = prefill;
@@ -54,7 +50,7 @@ void Guesses::guess(std::span<const BlockId> blocks) {
     guesses_.push_back({.block = block});
     if (mode_ >= GuessMode::kRetain) experts_.guard(block, true);
   }
-  if (mode_ != GuessMode::kPrefetch || distrusted_) return;
+  if (mode_ != GuessMode::kPrefetch || rest_sweeps_ > 0) return;
   for (Guess& guess : guesses_) {
     const auto bytes = static_cast<double>(hulls_.hull_bytes(guess.block));
     if (credit_bytes_ < bytes || !experts_.read_ahead(guess.block)) continue;
@@ -88,8 +84,10 @@ void Guesses::judge(std::span<const BlockId> asked) {
   score_.asked += static_cast<uint32_t>(asked.size());
   score_.guessed += static_cast<uint32_t>(guesses_.size());
   credit_bytes_ = std::min(credit_bytes_, credit_most_bytes_);
-  if (recent_reads_ >= kTrustEvidence && recent_used_ < kTrustShare * recent_reads_)
-    distrusted_ = true;
+  if (recent_reads_ >= kTrustEvidence && recent_used_ < kTrustShare * recent_reads_) {
+    rest_sweeps_ = kRestSweeps;
+    recent_reads_ = recent_used_ = 0;
+  }
   expire();
 }
 

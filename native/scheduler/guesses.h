@@ -6,7 +6,7 @@
 //
 // Bounds on prefetch, whatever the plan says: its reads come after all demand and ring reads and are few in the kernel at once
 // (io_thread.h); those that have not begun when the guess expires are dropped; what is read in vain stays within
-// kWasteShare of what was needed; and where fewer than half of the reads are used, it rests until the next plan.
+// kWasteShare of what was needed; and where fewer than half of the reads are used, it rests for kRestSweeps.
 // Thread: token loop only.   Allocates: in the constructor, never later.
 #pragma once
 
@@ -26,6 +26,7 @@ class Guesses {
  public:
   // Bytes read in vain per byte that was needed, in the long run.
   static constexpr double kWasteShare = 0.15;
+  static constexpr uint32_t kRestSweeps = 256;
   // And at once: blocks that may be read in vain before any was of use.
   static constexpr uint32_t kWasteBlocksMax = 32;
 
@@ -60,9 +61,8 @@ class Guesses {
 
   GuessMode mode_ = GuessMode::kOff;
   uint32_t most_ = 0;
-  uint32_t plan_number_ = 0;
   bool resting_ = false;     // in prefill
-  bool distrusted_ = false;  // until the next plan
+  uint32_t rest_sweeps_ = 0;  // left without reads, because too few were of use
   double credit_bytes_;
   double recent_reads_ = 0, recent_used_ = 0;  // decayed
   std::vector<Guess> guesses_;

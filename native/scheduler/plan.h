@@ -42,7 +42,7 @@ struct PlanHeader {
   uint32_t prefill_admission; // PrefillAdmission
   uint32_t n_hold;            // block ids that are not evicted once filled; at most half of the pool's slots
   uint32_t n_warm;            // block ids that idle time reads, in this order
-  uint64_t score_offset;      // f32[n_blocks], seconds of stall avoided per GiB kept; finite and >= 0
+  uint64_t score_offset;      // f32[n_blocks], worth of keeping a block, relative; finite and >= 0
   uint64_t hold_offset;       // u32[n_hold], expert blocks, ascending
   uint64_t warm_offset;       // u32[n_warm], expert blocks
   uint32_t guess_mode;        // GuessMode

@@ -9,5 +9,7 @@ import { addInspect } from './inspect.js'
 import { addLogits } from './logits.js'
 import { addPlan } from './plan.js'
 import { addRun } from './run.js'
+import { addSimulate } from './simulate.js'
+import { addTrace } from './trace.js'
 
-export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addBench, addInspect, addDoctor, addIoBench, addLogits, addBuild]
+export const commands: readonly ((root: Command) => void)[] = [addRun, addChat, addPlan, addBench, addInspect, addDoctor, addIoBench, addLogits, addTrace, addSimulate, addBuild]

@@ -1,12 +1,12 @@
 /** `hypura run`: one answer for a prompt, or a conversation when there is none and a person sits there. */
 import type { Command } from 'commander'
-import { type ChatMessage, HypuraError, type Model, type Sequence } from '../../ts/engine/index.js'
+import { HypuraError } from '../../ts/engine/index.js'
 import { showAnswer, showFooter } from '../answer.js'
-import { templateOf } from '../chat-template-choice.js'
 import { catchInterrupts } from '../interrupts.js'
 import { loadWithProgress } from '../loading.js'
 import { write } from '../output.js'
 import { readPrompt } from '../prompt-input.js'
+import { promptTokens } from '../prompt-tokens.js'
 import { runRepl } from '../repl.js'
 import { appendStats, requireAppendable } from '../stats-file.js'
 import { printable } from '../terminal.js'
@@ -57,7 +57,7 @@ async function run(path: string, positional: string | undefined, flags: RunFlags
   if (prompt === undefined) return await runRepl(path, model, { ...flags, allowPlain: true }, interrupts)
 
   await using sequence = model.createSequence()
-  const tokens = await promptTokens(model, sequence, prompt, flags)
+  const tokens = await promptTokens(model, prompt, flags)
   const isChat = tokens !== undefined
   const options = { ...generateOptionsOf(flags, isChat ? -1 : completionTokensDefault), signal: interrupts.signal, stopOnAbortSignal: true }
   if (!isChat && process.stdout.isTTY === true) await write(printable(prompt))
@@ -65,15 +65,4 @@ async function run(path: string, positional: string | undefined, flags: RunFlags
   await write('\n')
   if (flags.footer) showFooter(answer, model)
   if (flags.statsFile !== undefined) await appendStats(flags.statsFile, answer.stats)
-}
-
-/** The rendered conversation of one message; undefined where the prompt is continued as it is. */
-async function promptTokens(model: Model, sequence: Sequence, prompt: string, flags: RunFlags): Promise<readonly number[] | undefined> {
-  const template = flags.raw === true ? undefined : await templateOf(model, flags.chatTemplate)
-  if (template === undefined) {
-    if (flags.system !== undefined) throw new HypuraError('ERR_HYPURA_TEMPLATE', 'a system message needs a chat template: the model has none (give --chat-template), or --raw was given')
-    return undefined
-  }
-  const messages: ChatMessage[] = [...(flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]), { role: 'user', content: prompt }]
-  return model.tokenizeChat(messages, { template })
 }

@@ -2,6 +2,7 @@
 import { loadBinding } from '../native/load-binding.js'
 import type { NativeEngine } from '../native/native-binding.js'
 import { encodeLoad } from './codec/load.js'
+import { expertHabits } from './expert-habits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { Model } from './model.js'
 import { awaitNative, callNative } from './native-errors.js'
@@ -28,6 +29,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
 async function loadDescribed(description: ModelDescription, options: LoadOptions): Promise<Model> {
   const { manifest } = description
   const binding = loadBinding()
+  const habits = await expertHabits(description)
   const copies = await findCopies(description, options.mirrors)
   const plan = planDescribed(description, options, copies)
   const paths = copies.files.map((file) => file.path)
@@ -46,7 +48,7 @@ async function loadDescribed(description: ModelDescription, options: LoadOptions
     const facts = await awaitNative(engine.opened(), paths)
     options.loadSignal?.throwIfAborted()
     progress.last()
-    return new Model({ description, plan, copies, engine, facts, paths, options })
+    return new Model({ description, plan, copies, engine, facts, paths, options, habits })
   } catch (error) {
     await engine.close()
     options.loadSignal?.throwIfAborted()

@@ -10,6 +10,7 @@ import { type ConversationOptions, tokenizeConversation } from '../tokenizer/con
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { CacheMemory } from './cache-memory.js'
 import { CopyReports, type CopyShare } from './copy-reports.js'
+import type { ExpertHabits } from './expert-habits.js'
 import type { ModelCopies } from './model-copies.js'
 import type { ModelDescription } from './model-description.js'
 import { counters, type ModelStats } from './model-stats.js'
@@ -18,7 +19,9 @@ import type { LoadOptions, MemoryChange, Size } from './options.js'
 import type { ModelPlan } from './plan-model.js'
 import { PlannerHost } from './planner-host.js'
 import { PressureMonitor } from './pressure-monitor.js'
+import { RouteRecording } from './route-recording.js'
 import { Sequence } from './sequence.js'
+import { traceModelOf } from './trace-file.js'
 
 export interface ModelParts {
   readonly description: ModelDescription
@@ -28,6 +31,7 @@ export interface ModelParts {
   readonly facts: EngineFacts
   readonly paths: readonly string[]
   readonly options: LoadOptions
+  readonly habits: ExpertHabits | undefined
 }
 
 export interface TokenizeChatOptions extends ConversationOptions {
@@ -48,6 +52,7 @@ export class Model implements AsyncDisposable {
   #ownTemplate: ChatTemplate | undefined
   readonly #templates = new Set<ChatTemplate>()
   #busy = 0
+  #recording: RouteRecording | undefined
   #closing: Promise<void> | undefined
 
   constructor(parts: ModelParts) {
@@ -55,6 +60,7 @@ export class Model implements AsyncDisposable {
     const { plan, copies, facts, description, engine, options } = parts
     this.#copies = new CopyReports(engine, copies, facts.driveBytesPerSecond)
     this.#warnings.push(...plan.warnings)
+    if (parts.habits?.warning !== undefined) this.#warnings.push(parts.habits.warning)
     if (!facts.direct && plan.mode === 'stream') this.#warnings.push(`weights are read through the page cache (${facts.directReason}): slower, and the cache's memory is not in the budget`)
     facts.mirrors.forEach(({ direct, directReason }, i) => {
       if (!direct && facts.direct) this.#warnings.push(`the mirror ${copies.paths[i + 1]!} is read through the page cache (${directReason}): slower, and the cache's memory is not in the budget`)
@@ -174,6 +180,22 @@ export class Model implements AsyncDisposable {
     return this.#planner?.plans ?? 0
   }
 
+  /**
+   * Records which experts are chosen from here to the recording's end, as a trace (docs/formats/trace.md). The planner rests
+   * meanwhile, which costs speed and changes no token.
+   *
+   * @param write takes each piece at once, synchronously; the array is reused
+   * Errors: ERR_HYPURA_UNSUPPORTED_MODEL when the model is dense; ERR_HYPURA_BUSY while a sequence works or another recording runs.
+   */
+  async recordRoutes(write: (bytes: Uint8Array) => void): Promise<RouteRecording> {
+    this.#assertOpen()
+    const { description, plan, engine } = this.#parts
+    const model = await traceModelOf(description, plan)
+    this.#assertOpen()
+    if (this.#recording !== undefined || this.#busy > 0) throw new HypuraError('ERR_HYPURA_BUSY', this.#busy > 0 ? 'a sequence is working: a recording begins before it does' : 'the choices of this model are being recorded already')
+    return (this.#recording = new RouteRecording(engine, model, write, () => (this.#recording = undefined)))
+  }
+
   /** Cancels what runs and gives everything back. Idempotent. */
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
@@ -184,17 +206,21 @@ export class Model implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#recording?.abandon()
     this.#monitor?.close()
-    await this.#planner?.close()
+    const learnt = await this.#planner?.close()
     for (const template of this.#templates) await template.close()
     // All at once: one may wait for another's reader.
     await Promise.all([...this.#open].map((sequence) => sequence.close()))
     await awaitNative(this.#parts.engine.close(), this.#parts.paths)
+    const unsaved = learnt === undefined ? undefined : this.#parts.habits?.save(learnt)
+    if (unsaved !== undefined) this.#warnings.push(unsaved)
   }
 
   #setBusy(busy: boolean): void {
     this.#busy += busy ? 1 : -1
-    this.#planner?.setActive(this.#busy > 0)
+    // A recording is the one consumer of the events: the planner would take some away even by going to rest.
+    if (this.#recording === undefined) this.#planner?.setActive(this.#busy > 0)
     this.#monitor?.setBusy(this.#busy > 0)
   }
 
@@ -234,8 +260,9 @@ export class Model implements AsyncDisposable {
       eviction: options.eviction ?? 'cost-aware',
       drive: this.#parts.plan.drive.cost,
       guess: options.guess ?? 'auto',
+      before: this.#parts.habits?.before,
     }, (text) => this.#warnings.push(text))
-    this.#planner.setActive(this.#busy > 0)
+    this.#planner.setActive(this.#recording === undefined && this.#busy > 0)
   }
 
   #assertOpen(): void {

@@ -8,10 +8,14 @@ import { Worker } from 'node:worker_threads'
 import { HypuraError } from '../base/errors.js'
 import type { BlockManifest } from '../manifest/block-manifest.js'
 import type { NativeEngine } from '../native/native-binding.js'
+import { accessStats, type ExpertUse } from '../prefetch/access-stats.js'
 import type { DriveCost } from '../prefetch/cost-model.js'
+import { evictionPolicy } from '../prefetch/eviction/index.js'
 import type { GuessMode } from '../prefetch/plan.js'
+import { planResidency } from '../prefetch/planner.js'
 import type { RegionSizes } from '../prefetch/region-sizes.js'
 import { eventWords } from './codec/events.js'
+import { encodePlan } from './codec/plan.js'
 import { callNative } from './native-errors.js'
 
 /** `auto`: while it pays in wall time (ts/prefetch/guess-trials.ts); else always that. */
@@ -25,6 +29,8 @@ export interface PlannerSetup {
   readonly eviction: string
   readonly drive: DriveCost
   readonly guess: GuessPolicy
+  /** What an earlier run of this model learnt. */
+  readonly before: ExpertUse | undefined
 }
 
 /** Down: one batch of event records, `count` of them in `events`, and how the memory is divided now. */
@@ -33,14 +39,24 @@ export interface EventsMessage {
   readonly events: Uint32Array<ArrayBuffer>
   readonly count: number
 }
-/** Up: the encoded plan, and the batch's buffer to be used again. */
+/** Up: the encoded plan, the batch's buffer to be used again, how long the planner took, and what is known of the experts now. */
 export interface PlanMessage {
   readonly plan: ArrayBuffer
   readonly events: Uint32Array<ArrayBuffer>
+  readonly milliseconds: number
+  readonly use: ExpertUse
 }
 
+/** Of the run before; the worker counts on from here. */
+const firstPlanNumber = 1
 const batchRecords = 16_384
-const intervalMs = 500
+/**
+ * Between two batches: so long that the planner takes a twentieth of one core, in these bounds. Small models choose a thousand times per
+ * second and are planned in a millisecond; large ones take their time for both.
+ */
+const intervalMs = { least: 20, most: 500, perPlannerMs: 20 } as const
+/** What is on its way when the model closes is waited for so long. */
+const lastPlanMs = 1000
 
 export class PlannerHost {
   readonly #engine: NativeEngine
@@ -50,6 +66,11 @@ export class PlannerHost {
   #timer: NodeJS.Timeout | undefined
   #free: Uint32Array<ArrayBuffer> | undefined = new Uint32Array(batchRecords * eventWords)
   #plans = 0
+  #answers = 0
+  #interval: number = intervalMs.least
+  #active = false
+  #use: ExpertUse | undefined
+  #onSettled: (() => void) | undefined
   #closed = false
 
   constructor(engine: NativeEngine, setup: PlannerSetup, onWarning: (text: string) => void) {
@@ -59,15 +80,15 @@ export class PlannerHost {
     this.#worker = new Worker(new URL('./planner-worker.js', import.meta.url), { workerData: setup, name: 'hypura planner' })
     this.#worker.unref()
     this.#worker.on('message', (message: PlanMessage) => this.#onPlan(message))
+    if (setup.before !== undefined) this.#submit(firstPlan(setup))
     this.#worker.on('error', (error: unknown) => this.#stop(`the planner stopped (${String(error)}); the last plan stays in force`))
   }
 
   /** Events come only while sequences work: the timer rests otherwise. */
   setActive(active: boolean): void {
     if (this.#closed) return
-    clearInterval(this.#timer)
-    this.#timer = active ? setInterval(() => this.#sendEvents(), intervalMs) : undefined
-    this.#timer?.unref()
+    this.#active = active
+    this.#schedule()
     if (!active) this.#sendEvents()
   }
 
@@ -81,23 +102,53 @@ export class PlannerHost {
     return this.#plans
   }
 
-  async close(): Promise<void> {
+  /** Returns what was learnt, with the last events where the planner answers in time; undefined when nothing was. */
+  async close(): Promise<ExpertUse | undefined> {
+    this.#active = false
+    clearTimeout(this.#timer)
+    this.#sendEvents()
+    if (this.#free === undefined && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        // The worker alone would not keep the process: this timer does, until it answers.
+        const timer = setTimeout(resolve, lastPlanMs)
+        this.#onSettled = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
     this.#stop(undefined)
     await this.#worker.terminate()
+    return this.#use
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer)
+    this.#timer = this.#active ? setTimeout(() => this.#sendEvents(), this.#interval) : undefined
+    this.#timer?.unref()
   }
 
   #sendEvents(): void {
     const events = this.#free
     if (events === undefined || this.#closed) return
     const count = this.#engine.drainEvents(events)
-    if (count === 0) return
+    if (count === 0) return this.#schedule()
     this.#free = undefined
     this.#worker.postMessage({ regions: this.#regions, events, count } satisfies EventsMessage, [events.buffer])
   }
 
-  #onPlan({ plan, events }: PlanMessage): void {
+  #onPlan({ plan, events, milliseconds, use }: PlanMessage): void {
     this.#free = events
+    this.#use = use
+    // The first plans are slow because their code is not compiled yet, which says nothing of those that follow.
+    if (++this.#answers > 2) this.#interval = Math.min(intervalMs.most, Math.max(intervalMs.least, milliseconds * intervalMs.perPlannerMs))
     if (this.#closed) return
+    this.#submit(plan)
+    this.#schedule()
+    this.#onSettled?.()
+  }
+
+  #submit(plan: ArrayBuffer): void {
     try {
       callNative(() => this.#engine.submitPlan(plan))
       this.#plans++
@@ -108,9 +159,16 @@ export class PlannerHost {
   }
 
   #stop(warning: string | undefined): void {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#onSettled?.()
     if (!this.#closed && warning !== undefined) this.#onWarning(warning)
     this.#closed = true
   }
+}
+
+/** Of the run before: made here, because the worker takes longer to start than a small model to answer. */
+function firstPlan({ manifest, regions, eviction, drive, before }: PlannerSetup): ArrayBuffer {
+  const plan = planResidency({ manifest, regions, policy: evictionPolicy(eviction), drive, stats: accessStats(manifest, before), sequenceNumber: firstPlanNumber })
+  return encodePlan(plan, manifest.blocks.count)
 }

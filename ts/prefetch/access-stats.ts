@@ -5,8 +5,9 @@
  * routing, and loses it as evidence comes in; without that prior a newly read expert would be the next victim.
  * Sweeps are counted by their numbers, so lost events make the rates vague, not wrong.
  */
-import type { BlockManifest } from '../manifest/block-manifest.js'
+import { invariant } from '../base/errors.js'
 import type { EngineEvent } from './events.js'
+import { type ExpertBlocks, firstExperts } from './expert-blocks.js'
 
 /** About ten sentences: long enough to know a topic, short enough to forget it. */
 const halfLifeSweeps = 256
@@ -19,9 +20,23 @@ export interface AccessStats {
   usesPerToken(): Float64Array
   /** Sweeps seen so far, decayed: how much the rates are worth. */
   evidence(): number
+  /** For the next run of the same model. */
+  save(): ExpertUse
 }
 
-export function accessStats(manifest: BlockManifest): AccessStats {
+/** How often each expert of a model was used: what is kept between runs. */
+export interface ExpertUse {
+  /** Decayed to the last sweep, by expert block from the first on. */
+  readonly uses: Float32Array
+  /** Decayed number of the sweeps that were seen. */
+  readonly sweeps: number
+}
+
+/** What an earlier run saw counts as much as this many sweeps: enough to fill a pool by. More of it finds no more, and hinders another kind of text (0011). */
+const sweepsBeforeMax = 20
+
+/** @param before of the same model; its size must fit */
+export function accessStats(manifest: ExpertBlocks, before?: ExpertUse): AccessStats {
   const { spec, experts, blocks } = manifest
   const decay = 0.5 ** (1 / halfLifeSweeps)
   const prior = spec.nExpert === 0 ? 0 : spec.nExpertUsed / spec.nExpert
@@ -32,10 +47,20 @@ export function accessStats(manifest: BlockManifest): AccessStats {
   const broughtTo = new Uint32Array(experts.count)
   let weight = 0
   let last: number | undefined
+  if (before !== undefined) {
+    invariant(before.uses.length === experts.count, `uses of ${before.uses.length} experts for ${experts.count}`)
+    const share = Math.min(1, sweepsBeforeMax / Math.max(1, before.sweeps))
+    before.uses.forEach((count, index) => (uses[index] = count * share))
+    weight = before.sweeps * share
+  }
 
   const advance = (sweep: number): void => {
-    if (last === undefined) [last, weight] = [sweep, 1]
-    else if (sweep > last) {
+    if (last === undefined) {
+      // What is known from before is as old as the first sweep, whatever its number.
+      broughtTo.fill(sweep)
+      last = sweep
+      weight += 1
+    } else if (sweep > last) {
       weight = weight * decay ** (sweep - last) + (1 - decay ** (sweep - last)) / (1 - decay)
       last = sweep
     }
@@ -70,14 +95,9 @@ export function accessStats(manifest: BlockManifest): AccessStats {
       return rates
     },
     evidence: () => weight,
+    save() {
+      for (let index = 0; index < experts.count; index++) bringUp(index, last ?? 0)
+      return { uses: Float32Array.from(uses), sweeps: weight }
+    },
   }
-}
-
-/** Block of expert 0 by layer. */
-export function firstExperts({ blocks, experts }: BlockManifest): Map<number, number> {
-  const first = new Map<number, number>()
-  for (let id = experts.first; id < experts.first + experts.count; id++) {
-    if (blocks.expert[id] === 0) first.set(blocks.layer[id]!, id)
-  }
-  return first
 }

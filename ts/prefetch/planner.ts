@@ -3,15 +3,15 @@
  *
  * Pure: no clock, no randomness, no state. Runs in a worker, a few times per second at most.
  */
-import type { BlockManifest } from '../manifest/block-manifest.js'
 import type { AccessStats } from './access-stats.js'
 import { readSeconds, type DriveCost } from './cost-model.js'
 import type { EvictionPolicy } from './eviction/policy.js'
+import type { ExpertBlocks } from './expert-blocks.js'
 import type { GuessMode, ResidencyPlan } from './plan.js'
 import type { RegionSizes } from './region-sizes.js'
 
 export interface PlannerInput {
-  readonly manifest: BlockManifest
+  readonly manifest: ExpertBlocks
   readonly regions: Pick<RegionSizes, 'pinCount' | 'poolSlots'>
   readonly policy: EvictionPolicy
   readonly drive: DriveCost
@@ -53,7 +53,7 @@ export function planResidency(input: PlannerInput): ResidencyPlan {
 }
 
 /** The plan before anything was seen: all experts equal, nothing held, nothing warmed. */
-export function firstPlan(manifest: BlockManifest, regions: Pick<RegionSizes, 'pinCount'>): ResidencyPlan {
+export function firstPlan(manifest: ExpertBlocks, regions: Pick<RegionSizes, 'pinCount'>): ResidencyPlan {
   return {
     sequenceNumber: 1,
     pinCount: regions.pinCount,
@@ -66,7 +66,7 @@ export function firstPlan(manifest: BlockManifest, regions: Pick<RegionSizes, 'p
   }
 }
 
-function expertBlocks({ blocks, experts }: BlockManifest): { id: number; bytes: number }[] {
+function expertBlocks({ blocks, experts }: ExpertBlocks): { id: number; bytes: number }[] {
   return Array.from({ length: experts.count }, (_, i) => {
     const id = experts.first + i
     return { id, bytes: blocks.hullBytes[id]! }

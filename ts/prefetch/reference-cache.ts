@@ -36,6 +36,7 @@ export interface RequestOptions {
 export interface ReferenceCache {
   readonly clock: number
   readonly residents: ReadonlySet<number>
+  has(block: number): boolean
   priorityOf(block: number): number | undefined
   /** Held blocks of the plan in force, as each new plan names them. */
   hold(blocks: Iterable<number>): void
@@ -105,6 +106,7 @@ export function referenceCache(slots: number): ReferenceCache {
   return {
     get clock() { return clock },
     get residents() { return new Set(residents.keys()) },
+    has: (block) => residents.has(block),
     priorityOf: (block) => residents.get(block)?.priority,
     hold: (blocks) => void (held = new Set(blocks)),
     request,

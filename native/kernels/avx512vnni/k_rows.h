@@ -39,10 +39,11 @@ struct alignas(64) Strip {
   float dmin[16];
 };
 
-// Rows row[0..3], not necessarily different ones, times one position.
+// Rows row[0..3], not necessarily different ones, times one position. The rows `ahead` blocks after
+// them are asked for meanwhile.
 template <typename Type>
 inline __m128 rows_in_place(const typename Type::Block* const row[4], uint32_t n_blocks,
-                            const ActivationA256* a) {
+                            const ActivationA256* a, uint64_t ahead) {
   // d of four rows, then dmin of four rows.
   const __m128i split = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
   __m128 acc = _mm_setzero_ps();
@@ -53,8 +54,7 @@ inline __m128 rows_in_place(const typename Type::Block* const row[4], uint32_t n
     for (int i = 0; i < 4; ++i) {
       const typename Type::Block& block = row[i][b];
       // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-      prefetch<sizeof block>(
-          reinterpret_cast<const uint8_t*>(&block + 4 * static_cast<uint64_t>(n_blocks)));
+      prefetch<sizeof block>(reinterpret_cast<const uint8_t*>(&block + ahead));
       dot[i] = Type::dot(block, *a);
       halves[i] = static_cast<int>(Type::halves(block));
     }
@@ -212,10 +212,12 @@ inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const 
     const uint32_t n = rows.end - r < 4 ? rows.end - r : 4;
     const typename Type::Block* row[4];  // the last row again where there are fewer than four
     for (uint32_t i = 0; i < 4; ++i) row[i] = row_at(r + (i < n ? i : n - 1));
+    // Not beyond these rows: another thread reads what follows.
+    const uint64_t ahead = r + 8 <= rows.end ? 4 * static_cast<uint64_t>(n_blocks) : 0;
     for (uint32_t p = 0; p < n_positions; ++p) {
       const auto* x = reinterpret_cast<const ActivationA256*>(a + p * activation_stride);
       _mm_mask_storeu_ps(out + p * out_stride + r, static_cast<__mmask8>((1u << n) - 1),
-                         rows_in_place<Type>(row, n_blocks, x));
+                         rows_in_place<Type>(row, n_blocks, x, ahead));
     }
   }
 }

@@ -25,13 +25,13 @@ inline uint32_t group_of(uint32_t left) {
   return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-// Memory past the last row may not exist, which a prefetch ignores.
+// Every 64th byte of kBytes: what the last line holds beyond is left to the block after it. Memory
+// past the last row may not exist, which a prefetch ignores.
 template <uint32_t kBytes>
 inline void prefetch(const uint8_t* bytes) {
 #pragma GCC unroll 8
   for (uint32_t i = 0; i < kBytes; i += 64)
     _mm_prefetch(reinterpret_cast<const char*>(bytes + i), _MM_HINT_T0);
-  _mm_prefetch(reinterpret_cast<const char*>(bytes + kBytes - 1), _MM_HINT_T0);
 }
 
 // The weights that the strips need next, a share of the rows per group of positions: their addresses
@@ -50,7 +50,8 @@ struct RowsAhead {
   }
 
   void ask_for_share() {
-    for (uint32_t i = 0; i < share && left > 0; ++i, --left, row += row_bytes) prefetch<kBytes>(row);
+    for (uint32_t i = 0; i < share && left > 0; ++i, --left, row += row_bytes)
+      prefetch<kBytes + 63>(row);  // all lines
   }
 };
 

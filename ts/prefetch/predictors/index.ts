@@ -1,0 +1,30 @@
+/** The predictors by name, in the order in which replays list them. */
+import { HypuraError, nearest } from '../../base/errors.js'
+import { none } from './none.js'
+import type { PredictorKind } from './predictor.js'
+import { relationPredictor } from './relations.js'
+
+/** How often each layer chooses each expert, and nothing else: what any relation must beat. */
+const popular = relationPredictor('popular', [])
+const previousToken = relationPredictor('previous-token', [{ of: 'token', distance: 1 }])
+const previousLayer = relationPredictor('previous-layer', [{ of: 'layer', distance: 1 }])
+const markov = relationPredictor('markov', [{ of: 'layer', distance: 1 }, { of: 'token', distance: 1 }])
+/** Experts that the same token chose in up to four layers before. */
+const coActivation = relationPredictor('co-activation', [1, 2, 3, 4].map((distance) => ({ of: 'layer', distance })))
+
+export const predictors: ReadonlyMap<string, PredictorKind> = new Map(
+  [none, popular, previousToken, previousLayer, markov, coActivation].map((kind) => [kind.name, kind]),
+)
+
+/** @param also names that only replays know. Error: ERR_HYPURA_INVALID_ARGUMENT with the known ones. */
+export function predictorKind(name: string, also: readonly string[] = []): PredictorKind {
+  const found = predictors.get(name)
+  if (found !== undefined) return found
+  const known = [...predictors.keys(), ...also]
+  const near = nearest(name, known)
+  throw new HypuraError(
+    'ERR_HYPURA_INVALID_ARGUMENT',
+    `"${name}" is not a predictor${near === undefined ? '' : `; did you mean "${near}"?`} Known: ${known.join(', ')}.`,
+    { found: name, allowed: known, suggestion: near },
+  )
+}
