@@ -2,8 +2,8 @@
  * Reads a trace (docs/formats/trace.md) as untrusted input: every size is checked before memory is spent on it, every id
  * before it becomes an index, the sum at the end.
  */
+import { crc32 } from 'node:zlib'
 import { HypuraError } from '../base/errors.js'
-import { crc32 } from './crc32.js'
 import { endBytes, fixedHeaderBytes, idBytes, recordTags, traceFormat, traceLimits, traceMagic, unionBytes } from './format.js'
 import { mixtureLayers, type Trace, type TraceModel } from './trace.js'
 

@@ -3,8 +3,8 @@
  *
  * Ends before traceLimits are reached: later sweeps are counted as skipped, and the file stays readable.
  */
+import { crc32 } from 'node:zlib'
 import { invariant } from '../base/errors.js'
-import { crc32 } from './crc32.js'
 import { endBytes, fixedHeaderBytes, idBytes, recordTags, traceFormat, traceLimits, traceMagic, unionBytes } from './format.js'
 import { mixtureLayers, type TraceModel } from './trace.js'
 
