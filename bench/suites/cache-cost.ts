@@ -12,7 +12,7 @@ import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadModel, type Model, systemInfo } from '../../ts/engine/index.js'
-import { median } from '../statistics.js'
+import { median } from '../../src/bench/statistics.js'
 
 interface Run {
   readonly tokensPerSecond: number

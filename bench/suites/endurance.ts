@@ -11,7 +11,7 @@ import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadModel, measureReads, processStats } from '../../ts/engine/index.js'
-import { median } from '../statistics.js'
+import { median } from '../../src/bench/statistics.js'
 
 interface Round {
   readonly endedAtSeconds: number
