@@ -11,7 +11,8 @@ export const ropeScalings = ['none', 'linear', 'yarn', 'llama3'] as const
 export type RopeScaling = (typeof ropeScalings)[number]
 
 export const quants = [
-  'f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'q3_k_m', 'q4_k_m', 'q5_k_m',
+  'f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'mxfp4',
+  'q3_k_m', 'q4_k_m', 'q5_k_m',
 ] as const
 export type Quant = (typeof quants)[number]
 
@@ -145,7 +146,7 @@ const idOfName: ReadonlyMap<string, number> = new Map([...quantTypes].map(([id, 
 export type WeightKind = 'embedding' | 'head' | 'value' | 'down' | 'attention-output' | 'other'
 
 /**
- * ggml type id of a 2-D weight. K-quants need rows that are multiples of 256; other rows fall back to the type of 32
+ * ggml type id of a 2-D weight. Blocks of 256 need rows that are multiples of 256; other rows fall back to the type of 32
  * weights with the next number of bits, and rows that are no multiple of 32 to F16.
  * @see llama-quant.cpp of llama.cpp: the known mixes and fall-backs
  */
@@ -157,7 +158,7 @@ export function weightType(shape: ModelShape, kind: WeightKind, layer: number, r
   return fits(fallback) ? fallback : idOfName.get('f16')!
 }
 
-const fallbacks: Readonly<Record<string, string>> = { q2_k: 'q4_0', q3_k: 'q4_0', q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0' }
+const fallbacks: Readonly<Record<string, string>> = { q2_k: 'q4_0', q3_k: 'q4_0', q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0', iq4_xs: 'iq4_nl' }
 
 function mix({ quant, layers, tied }: ModelShape, kind: WeightKind, layer: number): string {
   if (!quant.endsWith('_m')) return quant
@@ -175,5 +176,5 @@ function mix({ quant, layers, tied }: ModelShape, kind: WeightKind, layer: numbe
 /** llama.cpp's number for general.file_type. */
 export const fileTypes: Readonly<Record<Quant, number>> = {
   f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 7, q5_0: 8, q5_1: 9, q2_k: 10, q3_k: 11, q3_k_m: 12, q4_k: 14, q4_k_m: 15, q5_k: 16,
-  q5_k_m: 17, q6_k: 18, bf16: 32,
+  q5_k_m: 17, q6_k: 18, iq4_nl: 25, iq4_xs: 30, bf16: 32, mxfp4: 38,
 }

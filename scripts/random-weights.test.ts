@@ -19,7 +19,8 @@ test.each(weightTypes)('type %i: mean, deviation and range of the weights', (typ
   expect(Math.abs(mean)).toBeLessThan(plan.deviation / 50)
   expect(Math.abs(deviation / plan.deviation - 1)).toBeLessThan(0.02)
   expect(values.every((value) => Math.abs(value) < 12 * plan.deviation)).toBe(true)
-  expect(new Set(values.slice(0, 4096)).size).toBeGreaterThan(100)
+  // MXFP4 has fifteen values under two powers of two, of which many coincide.
+  expect(new Set(values.slice(0, 4096)).size).toBeGreaterThan(quantTypes.get(type)!.name === 'MXFP4' ? 16 : 100)
 })
 
 test('Q8_0 has no weight of -128', () => {

@@ -9,7 +9,7 @@ import { quantTypes } from '../ts/gguf/quant-types.js'
 import { bfloatBits, floatBits, halfBits, RandomWords } from './random-numbers.js'
 
 export interface WeightPlan {
-  /** ggml type id: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K .. Q6_K. */
+  /** ggml type id: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K .. Q6_K, IQ4_NL, IQ4_XS, MXFP4. */
   readonly type: number
   readonly weights: number
   readonly deviation: number
@@ -65,10 +65,12 @@ function normalTable(): Float64Array {
 
 // ---- block types: random words, then each block's scales are stamped over them
 
-/** One stretch of a block that must not be random, in 16-bit words. */
+/** One stretch of a block that must not be random, in words. */
 interface Region { readonly at: number; readonly words: number }
 
 interface BlockRecipe {
+  /** Words are of 16 bits, of 8 where blocks have an odd number of bytes. */
+  readonly bytewise?: boolean
   readonly regions: readonly Region[]
   /** The words of all regions of one block, for weights of deviation 1 (before its jitter). */
   head(random: RandomWords, deviation: number): number[]
@@ -90,7 +92,8 @@ function* blockChunks({ type, weights, deviation, seed, name }: WeightPlan): Gen
     const count = Math.min(perChunk, blocks - done)
     random.fill(words, Math.ceil((count * quant.blockBytes) / 4))
     if (recipe.signedBytes === true) avoidLeastByte(words)
-    stampHeads(new Uint16Array(words.buffer), count, quant.blockBytes / 2, recipe.regions, heads)
+    const units = recipe.bytewise === true ? new Uint8Array(words.buffer) : new Uint16Array(words.buffer)
+    stampHeads(units, count, quant.blockBytes / units.BYTES_PER_ELEMENT, recipe.regions, heads)
     yield new Uint8Array(words.buffer, 0, count * quant.blockBytes)
   }
 }
@@ -99,13 +102,13 @@ function headTable(recipe: BlockRecipe, random: RandomWords, deviation: number):
   return Uint16Array.from(Array.from({ length: headCount }, () => recipe.head(random, deviation)).flat())
 }
 
-function stampHeads(halves: Uint16Array, blocks: number, blockWords: number, regions: readonly Region[], heads: Uint16Array): void {
+function stampHeads(units: Uint16Array | Uint8Array, blocks: number, blockWords: number, regions: readonly Region[], heads: Uint16Array): void {
   const headWords = heads.length / headCount
   const drawAt = regions[0]!.at
   for (let block = 0, base = 0; block < blocks; block++, base += blockWords) {
-    let from = (halves[base + drawAt]! & (headCount - 1)) * headWords
+    let from = (units[base + drawAt]! & (headCount - 1)) * headWords
     for (const { at, words } of regions) {
-      for (let i = 0; i < words; i++) halves[base + at + i] = heads[from++]!
+      for (let i = 0; i < words; i++) units[base + at + i] = heads[from++]!
     }
   }
 }
@@ -212,6 +215,34 @@ const q3k: BlockRecipe = {
   head: (random, deviation) => [halfBits((sign(random) * jitter(random) * deviation) / Math.sqrt(meanSquare(-32, 31) * meanSquare(-4, 3)))],
 }
 
+/** The values that nibbles stand for: d so that their mean square under it is deviation^2. */
+const iq4Values = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+const fp4Values = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
+
+function meanSquareOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value * value, 0) / values.length
+}
+
+/** IQ4_NL, and IQ4_XS with scales from -32 to 31, for which any six bytes do: only d is stamped. */
+function tableScale(scaleSquare: number): BlockRecipe {
+  return {
+    regions: [{ at: 0, words: 1 }],
+    head: (random, deviation) => [halfBits((sign(random) * jitter(random) * deviation) / Math.sqrt(scaleSquare * meanSquareOf(iq4Values)))],
+  }
+}
+
+const mxfp4: BlockRecipe = {
+  bytewise: true,
+  regions: [{ at: 0, words: 1 }],
+  // d is a power of two, 2^(e - 128): of the two around the wanted one, in the shares that give its square on average.
+  head: (random, deviation) => {
+    const exponent = Math.log2(deviation / Math.sqrt(meanSquareOf(fp4Values)))
+    const below = Math.floor(exponent)
+    const shareAbove = (4 ** (exponent - below) - 1) / 3
+    return [below + 128 + (random.uniform() < shareAbove ? 1 : 0)]
+  },
+}
+
 const recipes: ReadonlyMap<number, BlockRecipe> = new Map([
   [2, signedScale(0, -8, 7)],
   [3, scaleAndOffset(15)],
@@ -223,4 +254,7 @@ const recipes: ReadonlyMap<number, BlockRecipe> = new Map([
   [12, superBlock(15)],
   [13, superBlock(31)],
   [14, q6k],
+  [20, tableScale(1)],
+  [23, tableScale(meanSquare(-32, 31))],
+  [39, mxfp4],
 ])

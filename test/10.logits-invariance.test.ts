@@ -66,7 +66,7 @@ describe('shipped models', () => {
   }, 300_000)
 })
 
-const types = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'] as const
+const types = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'mxfp4'] as const
 
 describe('generated models of every tensor type', () => {
   test.each(types.flatMap((quant) => [['llama', quant] as const, ['qwen3moe', quant] as const]))('%s %s', async (arch, quant) => {

@@ -4,7 +4,7 @@
 // Every field is a byte array, so that a block may start anywhere and no load needs an alignment.
 // Halves (d, dmin, m) are IEEE binary16. What the fields mean stands with the scalar kernel of each
 // type, which is the specification. Included by ISA files: plain structs only, no functions.
-// Layout: ggml, block_q*.
+// Layout: ggml, block_q*, block_iq4_*, block_mxfp4.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,15 @@ struct BlockQ8_0 {
   Half d;
   int8_t q[32];  // -128 is legal
 };
+// Nibbles are places in a table of sixteen values.
+struct BlockIQ4NL {
+  Half d;
+  uint8_t low[16];
+};
+struct BlockMXFP4 {
+  uint8_t e;  // d = 2^(e - 128)
+  uint8_t low[16];
+};
 
 // 256 weights each.
 struct BlockQ2K {
@@ -68,16 +77,26 @@ struct BlockQ6K {
   int8_t scales[16];  // of 16 weights
   Half d;
 };
+// Each 16 bytes of `low` are a sub-block of 32 weights, in the nibbles of BlockIQ4NL.
+struct BlockIQ4XS {
+  Half d;
+  uint8_t scales_high[2];  // eight 6-bit scales, offset 32: two high bits each,
+  uint8_t scales_low[4];   // four low ones
+  uint8_t low[128];
+};
 
 static_assert(sizeof(BlockQ4_0) == 18 && alignof(BlockQ4_0) == 1);
 static_assert(sizeof(BlockQ4_1) == 20 && alignof(BlockQ4_1) == 1);
 static_assert(sizeof(BlockQ5_0) == 22 && alignof(BlockQ5_0) == 1);
 static_assert(sizeof(BlockQ5_1) == 24 && alignof(BlockQ5_1) == 1);
 static_assert(sizeof(BlockQ8_0) == 34 && alignof(BlockQ8_0) == 1);
+static_assert(sizeof(BlockIQ4NL) == 18 && alignof(BlockIQ4NL) == 1);
+static_assert(sizeof(BlockMXFP4) == 17 && alignof(BlockMXFP4) == 1);
 static_assert(sizeof(BlockQ2K) == 84 && alignof(BlockQ2K) == 1);
 static_assert(sizeof(BlockQ3K) == 110 && alignof(BlockQ3K) == 1);
 static_assert(sizeof(BlockQ4K) == 144 && alignof(BlockQ4K) == 1);
 static_assert(sizeof(BlockQ5K) == 176 && alignof(BlockQ5K) == 1);
 static_assert(sizeof(BlockQ6K) == 210 && alignof(BlockQ6K) == 1);
+static_assert(sizeof(BlockIQ4XS) == 136 && alignof(BlockIQ4XS) == 1);
 
 }  // namespace hypura::kernels

@@ -36,7 +36,10 @@ constexpr TypeKernels kScalarTypes[] = {
     {QuantType::kQ4_K, scalar::matmul_q4_k, scalar::dequantize_q4_k},
     {QuantType::kQ5_K, scalar::matmul_q5_k, scalar::dequantize_q5_k},
     {QuantType::kQ6_K, scalar::matmul_q6_k, scalar::dequantize_q6_k},
+    {QuantType::kIQ4_NL, scalar::matmul_iq4_nl, scalar::dequantize_iq4_nl},
+    {QuantType::kIQ4_XS, scalar::matmul_iq4_xs, scalar::dequantize_iq4_xs},
     {QuantType::kBF16, scalar::matmul_bf16, scalar::dequantize_bf16},
+    {QuantType::kMXFP4, scalar::matmul_mxfp4, scalar::dequantize_mxfp4},
 };
 
 MatmulFunction scalar_matmul(QuantType type) {

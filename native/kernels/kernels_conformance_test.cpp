@@ -195,6 +195,52 @@ TEST(more_positions_than_one_pass_over_a_strip) {
   }
 }
 
+// Each byte value at each place of a block, scales included: the 256 blocks of sixteen rows hold all
+// of them, in an order that differs from place to place.
+TEST(every_byte_at_every_place_of_a_block) {
+  std::mt19937 rng(8);
+  const uint32_t n_rows = 16, n_positions = 3;
+  for (const QuantTypeInfo& type : quant_types()) {
+    if (type.form == ActivationForm::kF32) continue;
+    const uint32_t n_cols = 16 * type.block_weights;
+    std::vector<uint8_t> weights(row_bytes(type, n_cols) * n_rows);
+    for (uint32_t place = 0; place < type.block_bytes; ++place) {
+      const uint32_t step = 2 * (rng() % 128) + 1, start = rng() % 256;
+      for (uint32_t block = 0; block < 256; ++block)
+        weights[uint64_t{block} * type.block_bytes + place] = uint8_t(start + step * block);
+    }
+    std::vector<float> row(n_cols);
+    for (uint32_t r = 0; r < n_rows; ++r) {
+      const uint8_t* bytes = weights.data() + r * row_bytes(type, n_cols);
+      scalar_set().dequantize(type.type)(bytes, n_cols, row.data());
+      for (uint32_t i = 0; i < n_cols; ++i) {
+        const double want = testing::weight_value(type.type, bytes, i);
+        const float rounded = static_cast<float>(want);
+        if (!(std::isnan(want) ? std::isnan(row[i])
+                               : row[i] == rounded || std::fabs(row[i] - want) <= 1e-6 * std::fabs(want) + 32))
+          ::hypura::testing::fail(__FILE__, __LINE__,
+                                  std::string(type.name) + " row " + std::to_string(r) + " weight " +
+                                      std::to_string(i) + ": " + std::to_string(row[i]) +
+                                      " instead of " + std::to_string(want));
+      }
+    }
+    for (uint64_t b = 0; b < weights.size(); b += type.block_bytes)
+      testing::set_unit_scales(type.type, weights.data() + b);
+    const std::vector<float> x = normal_floats(uint64_t{n_positions} * n_cols, rng);
+    const Activations a(scalar_set(), type.form, x, n_cols, n_positions);
+    for (const uint32_t n : {1u, n_positions}) {
+      std::vector<float> want(uint64_t{n_rows} * n), got(want.size());
+      scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride,
+                                     n, want.data(), n_rows);
+      for (const KernelSet* const* set = runnable_kernel_sets() + 1; *set != nullptr; ++set) {
+        (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n,
+                                  got.data(), n_rows);
+        expect_equal(std::string((*set)->name) + " " + type.name, differing(want, got));
+      }
+    }
+  }
+}
+
 // The extremes of rule E1: every product at its largest, where an int16 that is widened too late
 // would saturate.
 TEST(largest_products_do_not_saturate) {
@@ -205,10 +251,7 @@ TEST(largest_products_do_not_saturate) {
     for (const uint8_t fill : {0x00, 0x80, 0x7f, 0xff}) {
       std::vector<uint8_t> weights(row_bytes(type, n_cols) * n_rows, fill);
       for (uint64_t b = 0; b < weights.size(); b += type.block_bytes)
-        for (const uint32_t offset : testing::half_offsets(type.type)) {
-          weights[b + offset] = 0;
-          weights[b + offset + 1] = 0x3c;  // 1.0
-        }
+        testing::set_unit_scales(type.type, weights.data() + b);
       for (const float sign : {1.0f, -1.0f}) {
         const std::vector<float> x(uint64_t{n_positions} * n_cols, sign * 127.0f);
         const Activations a(scalar_set(), type.form, x, n_cols, n_positions);

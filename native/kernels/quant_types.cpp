@@ -26,7 +26,10 @@ constexpr QuantTypeInfo kTypes[] = {
     {QuantType::kQ4_K, "Q4_K", 256, sizeof(BlockQ4K), kA256},
     {QuantType::kQ5_K, "Q5_K", 256, sizeof(BlockQ5K), kA256},
     {QuantType::kQ6_K, "Q6_K", 256, sizeof(BlockQ6K), kA256},
+    {QuantType::kIQ4_NL, "IQ4_NL", 32, sizeof(BlockIQ4NL), kA32},
+    {QuantType::kIQ4_XS, "IQ4_XS", 256, sizeof(BlockIQ4XS), kA256},
     {QuantType::kBF16, "BF16", 1, 2, kF32},
+    {QuantType::kMXFP4, "MXFP4", 32, sizeof(BlockMXFP4), kA32},
 };
 
 }  // namespace

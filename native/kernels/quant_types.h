@@ -19,14 +19,17 @@ enum class QuantType : uint32_t {
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
   kBF16 = 30,
+  kMXFP4 = 39,
 };
 
 // How an activation vector must be prepared for weights of a type (kernels.md of the design, section 3).
 enum class ActivationForm : uint8_t {
   kF32 = 0,   // the vector itself, for F32, F16, BF16
   kA32 = 1,   // blocks of 32 int8 with one scale, for the 32-weight types
-  kA256 = 2,  // blocks of 256 int8 with one scale, for the K-quants
+  kA256 = 2,  // blocks of 256 int8 with one scale, for the 256-weight types
 };
 inline constexpr uint32_t kActivationForms = 3;
 

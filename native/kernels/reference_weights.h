@@ -43,6 +43,21 @@ inline void six_bit(const uint8_t* s, int j, int* scale, int* min) {
   }
 }
 
+// The value of a nibble in IQ4_NL and IQ4_XS, by its distance from the one before.
+inline int iq4_value(int nibble) {
+  static constexpr int kSteps[] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
+  int value = -127;
+  for (int i = 0; i < nibble; ++i) value += kSteps[i];
+  return value;
+}
+
+// A float of one sign bit, two bits of exponent (bias 1) and one of mantissa.
+inline double fp4_value(int bits) {
+  const int exponent = bits / 2 % 4, mantissa = bits % 2;
+  const double magnitude = exponent == 0 ? mantissa * 0.5 : std::ldexp(2 + mantissa, exponent - 2);
+  return bits >= 8 ? -magnitude : magnitude;
+}
+
 inline double weight_value(QuantType type, const uint8_t* row, uint32_t i) {
   const QuantTypeInfo& info = *find_quant_type(static_cast<uint32_t>(type));
   const uint8_t* b = row + uint64_t{i} / info.block_weights * info.block_bytes;
@@ -96,6 +111,14 @@ inline double weight_value(QuantType type, const uint8_t* row, uint32_t i) {
       return half_value(b + 80) * bits_at(b + k / 16, 0, 4) *
                  bits_at(b + 16 + 32 * half + l, 2 * group, 2) -
              half_value(b + 82) * bits_at(b + k / 16, 4, 4);
+    case QuantType::kIQ4_NL:
+      return half_value(b) * iq4_value(bits_at(b + 2 + k % 16, nibble_shift, 4));
+    case QuantType::kIQ4_XS:
+      scale = bits_at(b + 4, k / 32 * 4, 4) + 16 * bits_at(b + 2, k / 32 * 2, 2) - 32;
+      return half_value(b) * scale *
+             iq4_value(bits_at(b + 8 + k / 32 * 16 + l % 16, l / 16 * 4, 4));
+    case QuantType::kMXFP4:
+      return std::ldexp(fp4_value(bits_at(b + 1 + k % 16, nibble_shift, 4)), b[0] - 127);
     case QuantType::kQ3_K: {
       const uint8_t* s = b + 96;
       const int j = k / 16;
@@ -116,10 +139,13 @@ inline std::vector<uint32_t> half_offsets(QuantType type) {
     case QuantType::kF16:
       return {0};
     case QuantType::kBF16:
+    case QuantType::kMXFP4:
       return {};
     case QuantType::kQ4_0:
     case QuantType::kQ5_0:
     case QuantType::kQ8_0:
+    case QuantType::kIQ4_NL:
+    case QuantType::kIQ4_XS:
       return {0};
     case QuantType::kQ4_1:
     case QuantType::kQ5_1:
@@ -134,6 +160,15 @@ inline std::vector<uint32_t> half_offsets(QuantType type) {
       return {108};
   }
   return {};
+}
+
+// d (and dmin, m) of a block become 1.
+inline void set_unit_scales(QuantType type, uint8_t* block) {
+  if (type == QuantType::kMXFP4) block[0] = 128;
+  for (const uint32_t offset : half_offsets(type)) {
+    block[offset] = 0;
+    block[offset + 1] = 0x3c;
+  }
 }
 
 enum class Bytes {
@@ -162,6 +197,10 @@ inline std::vector<uint8_t> random_rows(QuantType type, uint32_t n_rows, uint32_
       std::memcpy(b, reinterpret_cast<uint8_t*>(&value) + (type == QuantType::kBF16 ? 2 : 0),
                   info.block_bytes);
       continue;
+    }
+    if (type == QuantType::kMXFP4) {  // 2^-11 .. 2^-4, or all that leave twelve times it finite
+      b[0] = uint8_t(117 + rng() % 8);
+      if (kind == Bytes::kHostile && rng() % 2 == 0) b[0] = uint8_t(rng() % 253);
     }
     for (const uint32_t offset : half_offsets(type)) {
       // 0x2000 is 2^-7; ten random bits of mantissa above it

@@ -20,7 +20,8 @@ TEST(quant_types_have_the_sizes_of_the_format) {
                  {3, 32, 20, "Q4_1"},    {6, 32, 22, "Q5_0"},    {7, 32, 24, "Q5_1"},
                  {8, 32, 34, "Q8_0"},    {10, 256, 84, "Q2_K"},  {11, 256, 110, "Q3_K"},
                  {12, 256, 144, "Q4_K"}, {13, 256, 176, "Q5_K"}, {14, 256, 210, "Q6_K"},
-                 {30, 1, 2, "BF16"}};
+                 {20, 32, 18, "IQ4_NL"}, {23, 256, 136, "IQ4_XS"}, {30, 1, 2, "BF16"},
+                 {39, 32, 17, "MXFP4"}};
   EXPECT_EQ(quant_types().size(), std::size(kFormat));
   for (size_t i = 0; i < std::size(kFormat) && i < quant_types().size(); ++i) {
     const QuantTypeInfo& info = quant_types()[i];
@@ -33,7 +34,7 @@ TEST(quant_types_have_the_sizes_of_the_format) {
 }
 
 TEST(unknown_and_removed_ids_are_refused) {
-  for (const uint32_t id : {4u, 5u, 9u, 15u, 31u, 32u, 33u, 36u, 37u, 38u, 39u, 1000u, 0xffffffffu})
+  for (const uint32_t id : {4u, 5u, 9u, 15u, 31u, 32u, 33u, 36u, 37u, 38u, 40u, 1000u, 0xffffffffu})
     EXPECT(find_quant_type(id) == nullptr);
 }
 
@@ -54,8 +55,8 @@ TEST(every_type_and_form_has_kernels_on_every_set) {
       EXPECT((*set)->dequantize(info.type) != nullptr);
       EXPECT((*set)->quantize(info.form) != nullptr);
     }
-    EXPECT((*set)->matmul(static_cast<QuantType>(39)) == nullptr);
-    EXPECT((*set)->dequantize(static_cast<QuantType>(39)) == nullptr);
+    EXPECT((*set)->matmul(static_cast<QuantType>(40)) == nullptr);
+    EXPECT((*set)->dequantize(static_cast<QuantType>(40)) == nullptr);
   }
 }
 

@@ -206,7 +206,8 @@ std::string quant_types() {
   return numbers<kernels::QuantType>({
       {"F32", kF32}, {"F16", kF16}, {"Q4_0", kQ4_0}, {"Q4_1", kQ4_1}, {"Q5_0", kQ5_0},
       {"Q5_1", kQ5_1}, {"Q8_0", kQ8_0}, {"Q2_K", kQ2_K}, {"Q3_K", kQ3_K}, {"Q4_K", kQ4_K},
-      {"Q5_K", kQ5_K}, {"Q6_K", kQ6_K}, {"BF16", kBF16},
+      {"Q5_K", kQ5_K}, {"Q6_K", kQ6_K}, {"IQ4_NL", kIQ4_NL}, {"IQ4_XS", kIQ4_XS}, {"BF16", kBF16},
+      {"MXFP4", kMXFP4},
   }).text();
 }
 

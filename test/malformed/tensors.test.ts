@@ -62,6 +62,8 @@ const cases: MalformedCase[] = [
   { rule: 'S10', value: 'Q6_K of 8 x 64', patch: tensor(q, (t) => { t.dims = [8n, 64n]; t.type = 14 }) },
   { rule: 'S10', value: 'Q4_0 of 31', patch: tensor(q, (t) => { t.dims = [31n] }) },
   { rule: 'S10', value: 'Q4_K scalar', patch: tensor(q, (t) => { t.dims = []; t.type = 12 }) },
+  { rule: 'S10', value: 'IQ4_XS of 32 x 16', patch: tensor(q, (t) => { t.dims = [32n, 16n]; t.type = 23 }) },
+  { rule: 'S10', value: 'MXFP4 of 16', patch: tensor(q, (t) => { t.dims = [16n]; t.type = 39 }) },
   { rule: 'S10', value: 'Q4_K of 255', patch: tensor(q, (t) => { t.dims = [255n, 4n]; t.type = 12 }) },
   { rule: 'S11', value: 'unaligned offset', patch: tensor(q, (t) => { t.offset = 33n }) },
   { rule: 'S11', value: 'offset + size = end + 1', bytes: () => tinyGguf().subarray(0, -1), says: 'cut short' },

@@ -24,7 +24,7 @@ async function logits(path: string): Promise<Float32Array> {
   return all
 }
 
-const quants = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'] as const
+const quants = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'mxfp4'] as const
 
 test.each(quants)('a model of %s and its F32 copy are the same model', async (quant) => {
   const path = join(folder, `${quant}.gguf`)

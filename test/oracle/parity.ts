@@ -67,7 +67,7 @@ async function trained(): Promise<ParityRow[]> {
 /** Families and tensor types that no shipped model has. */
 const generated = [
   ...(['llama', 'qwen2', 'qwen3', 'qwen3moe', 'olmoe'] as const).map((arch) => ({ arch, quant: 'q8_0' as const })),
-  ...(['f32', 'f16', 'bf16', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'] as const).map((quant) => ({ arch: 'llama' as const, quant })),
+  ...(['f32', 'f16', 'bf16', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'mxfp4'] as const).map((quant) => ({ arch: 'llama' as const, quant })),
 ] as const
 
 async function random(): Promise<ParityRow[]> {

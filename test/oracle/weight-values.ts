@@ -74,6 +74,26 @@ const q80: BlockReader = (block, out, at) => {
   for (let i = 0; i < 32; i++) out[at + i] = d * block.getInt8(2 + i)
 }
 
+// ---- 32 weights: nibbles into a table, placed as above
+
+const iq4Values = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+
+const iq4nl: BlockReader = (block, out, at) => {
+  const d = half(block, 0)
+  for (let i = 0; i < 32; i++) out[at + i] = d * iq4Values[bits(block, 2, 8 * (i % 16) + (i < 16 ? 0 : 4), 4)]!
+}
+
+/** Four bits of a float: sign, two of exponent with bias 1, one of mantissa. */
+function fp4(nibble: number): number {
+  const [sign, exponent, mantissa] = [nibble >> 3, (nibble >> 1) & 3, nibble & 1]
+  return (sign === 0 ? 1 : -1) * (exponent === 0 ? mantissa / 2 : (1 + mantissa / 2) * 2 ** (exponent - 1))
+}
+
+const mxfp4: BlockReader = (block, out, at) => {
+  const scale = 2 ** (block.getUint8(0) - 127)
+  for (let i = 0; i < 32; i++) out[at + i] = scale * fp4(bits(block, 1, 8 * (i % 16) + (i < 16 ? 0 : 4), 4))
+}
+
 // ---- 256 weights
 
 /** Two bits of weight i in a field of 64 bytes: halves of 128 weights, byte l of a half holds weights l, l + 32, l + 64, l + 96. */
@@ -129,6 +149,15 @@ const q6k: BlockReader = (block, out, at) => {
   }
 }
 
+const iq4xs: BlockReader = (block, out, at) => {
+  const d = half(block, 0)
+  for (let i = 0; i < 256; i++) {
+    const j = i >> 5
+    const scale = bits(block, 4, 4 * j, 4) + 16 * bits(block, 2, 2 * j, 2)
+    out[at + i] = d * (scale - 32) * iq4Values[bits(block, 8 + 16 * j, 8 * (i % 16) + (i % 32 < 16 ? 0 : 4), 4)]!
+  }
+}
+
 const readers: ReadonlyMap<number, BlockReader> = new Map([
   [0, single(float)],
   [1, single(half)],
@@ -142,7 +171,10 @@ const readers: ReadonlyMap<number, BlockReader> = new Map([
   [12, superBlock(false)],
   [13, superBlock(true)],
   [14, q6k],
+  [20, iq4nl],
+  [23, iq4xs],
   [30, single(bfloat)],
+  [39, mxfp4],
 ])
 
 /** ggml ids of the types that have a formula. */

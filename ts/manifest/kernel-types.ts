@@ -8,6 +8,7 @@ import { quantTypes } from '../gguf/quant-types.js'
 
 const supportedNames: ReadonlySet<string> = new Set([
   'F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K',
+  'IQ4_NL', 'IQ4_XS', 'MXFP4',
 ])
 
 export interface KernelType {

@@ -110,7 +110,7 @@ test('S14: a family whose head is its own cannot do without it', async () => {
 })
 
 test('S14: norms and biases are F32, weights have a kernel', async () => {
-  for (const [name, type] of [['blk.0.attn_norm.weight', 'F16'], ['output_norm.weight', 'Q8_0'], ['blk.0.attn_q.weight', 'IQ4_NL'], ['token_embd.weight', 'MXFP4']]) {
+  for (const [name, type] of [['blk.0.attn_norm.weight', 'F16'], ['output_norm.weight', 'Q8_0'], ['blk.0.attn_q.weight', 'Q8_1'], ['token_embd.weight', 'NVFP4']]) {
     const error = await failure(withTensor(dense, name!, { type: type! }))
     expect(error.code).toBe('ERR_HYPURA_UNSUPPORTED_TENSOR_TYPE')
     expect(error.details).toMatchObject({ tensor: name, found: type })

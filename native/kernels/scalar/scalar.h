@@ -15,10 +15,12 @@ using Attention = std::remove_pointer_t<AttentionFunction>;
 Matmul matmul_f32, matmul_f16, matmul_bf16;
 Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
 Matmul matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k;
+Matmul matmul_iq4_nl, matmul_iq4_xs, matmul_mxfp4;
 
 Dequantize dequantize_f32, dequantize_f16, dequantize_bf16;
 Dequantize dequantize_q4_0, dequantize_q4_1, dequantize_q5_0, dequantize_q5_1, dequantize_q8_0;
 Dequantize dequantize_q2_k, dequantize_q3_k, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k;
+Dequantize dequantize_iq4_nl, dequantize_iq4_xs, dequantize_mxfp4;
 
 Quantize quantize_f32, quantize_a32, quantize_a256;
 
