@@ -32,23 +32,57 @@ using DequantizeFunction = void (*)(const void* row, uint32_t n_cols, float* out
 // x (n_cols) to one activation vector. False when an element is NaN or infinite (the output is then all zero).
 using QuantizeFunction = bool (*)(const float* x, uint32_t n_cols, void* out);
 
-// The KV cache of one layer and one kv head, as attention reads it. Page i holds positions 256 i .. 256 i + 255.
-struct KvView {
-  const void* const* pages;   // page table of the sequence for this layer
-  uint64_t k_offset_bytes;    // of this kv head's K inside a page: [256][head_dim_k] F16
-  uint64_t v_offset_bytes;    // of this kv head's V inside a page: [256][head_dim_v] F16
-  uint32_t head_dim_k;
-  uint32_t head_dim_v;
+// How the KV cache stores a row of K or V. Crosses the border as a number: append only, never renumber.
+enum class KvType : uint32_t {
+  kF16 = 0,
+  kQ8_0 = 1,  // per 32 elements a half d and 32 int8 q, each worth d * q; rows are multiples of 32
 };
 
-// Grouped-query attention of one query position and one kv head, over key positions 0 .. n_keys - 1.
-//   q (n_group, head_dim_k): the query heads that share this kv head, rope applied      out (n_group, head_dim_v)
-//   scratch: at least attention_scratch_floats(n_group, head_dim_v) floats
-// Keys are taken in chunks of 256 absolute positions, merged in ascending order (E6): a chunk's share depends on the query
-// and on its own positions alone.
-using AttentionFunction = void (*)(const float* q, uint32_t n_group, uint64_t q_stride,
-                                   const KvView& kv, uint32_t n_keys, float scale, float* out,
-                                   uint64_t out_stride, float* scratch);
+// Keys of a chunk that a query sees: begin .. end - 1, counted from the chunk's first position, begin < end.
+struct KeyRange {
+  uint32_t begin;
+  uint32_t end;
+};
+
+// Rows of K, and of V, that a kernel keeps widened to floats while it uses them for all queries: 16 to 32 KiB in L1 for
+// heads of 128.
+inline constexpr uint32_t kWidenedKeys = 16;
+inline constexpr uint32_t kWidenedValues = 32;
+
+// Queries of consecutive positions that share a kv head, and one chunk of at most 256 keys. Row r of a chunk is head
+// r % n_group of position r / n_group; there are n_positions * n_group rows.
+struct AttentionChunk {
+  const float* q;              // head g of position j is (head_dim_k) at j * q_position_stride + g * q_head_stride
+  uint64_t q_position_stride;  // floats
+  uint64_t q_head_stride;
+  uint32_t n_positions;
+  uint32_t n_group;
+  const KeyRange* seen;  // [n_positions]; neither begins nor ends descend, and together they leave no gap
+  const void* keys;      // [256][head_dim_k] of k_type, any alignment; those that nobody sees are not read
+  const void* values;    // [256][head_dim_v] of v_type
+  KvType k_type;
+  KvType v_type;
+  uint32_t head_dim_k;
+  uint32_t head_dim_v;
+  float scale;
+};
+
+// What some keys give to each row: the largest score, the sum of e^(score - max), and the values weighted by it.
+struct AttentionPart {
+  float* max;  // [rows]
+  float* sum;  // [rows]
+  float* out;  // [rows][head_dim_v rounded up to 16]; what is past head_dim_v has no meaning
+};
+
+// part = what the chunk gives (E6), all rows, each by its own query and keys alone.
+//   scratch: attention_scratch_floats(rows, head_dim_k, head_dim_v) floats (native/kernels/attention.h)
+// Cost: 2 * (head_dim_k + head_dim_v) operations per row and key; K and V are read and widened once for all rows.
+using AttentionFunction = void (*)(const AttentionChunk& chunk, const AttentionPart& part,
+                                   float* scratch);
+
+// into = into merged with part, the later one; max and sum of part are overwritten.
+using AttentionMergeFunction = void (*)(const AttentionPart& part, uint32_t n_rows,
+                                        uint32_t head_dim_v, const AttentionPart& into);
 
 struct KernelSet {
   const char* name;  // "scalar", "avx2", "avx512vnni"
@@ -79,9 +113,8 @@ struct KernelSet {
   void (*to_f16)(const float* x, uint32_t n, uint16_t* y);
   float (*dot)(const float* x, const float* y, uint32_t n);  // 16 lanes, as E4
   AttentionFunction attention;
+  AttentionMergeFunction attention_merge;
 };
-
-uint64_t attention_scratch_floats(uint32_t n_group, uint32_t head_dim_v);
 
 // The best set this CPU runs, or the one HYPURA_ISA names (that set's name). `reason` (may be null) receives a static
 // sentence for `hypura doctor`. A name that is unknown or cannot run here is ignored and said in the reason.

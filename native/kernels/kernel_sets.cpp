@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "native/base/limits.h"
 #include "native/kernels/quant_types.h"
 #include "native/kernels/scalar/scalar.h"
 #if defined(__x86_64__)
@@ -83,6 +82,7 @@ constexpr KernelSet kScalar = {
     .to_f16 = scalar::to_f16,
     .dot = scalar::dot,
     .attention = scalar::attention,
+    .attention_merge = scalar::attention_merge,
 };
 
 #if defined(__x86_64__)
@@ -140,6 +140,7 @@ constexpr KernelSet kAvx2 = {
     .to_f16 = avx2::to_f16,
     .dot = avx2::dot,
     .attention = avx2::attention,
+    .attention_merge = avx2::attention_merge,
 };
 
 // What is no bottleneck is the AVX2 set's: the same bits by the same rules.
@@ -170,6 +171,7 @@ constexpr KernelSet kAvx512Vnni = [] {
   KernelSet set = kAvx2;
   set.name = "avx512vnni";
   set.matmul = avx512vnni_matmul;
+  set.attention = avx512vnni::attention;
   return set;
 }();
 
@@ -247,11 +249,6 @@ const Runnable& runnable() {
 }
 
 }  // namespace
-
-uint64_t attention_scratch_floats(uint32_t n_group, uint32_t head_dim_v) {
-  // Per query head: the scores of a chunk and its output.
-  return uint64_t{n_group} * (kPositionsPerPage + uint64_t{head_dim_v});
-}
 
 const KernelSet* const* runnable_kernel_sets() { return runnable().sets; }
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "native/base/status.h"
-#include "native/kernels/kernel_set.h"
+#include "native/kernels/attention.h"
 #include "native/model/model_spec.h"
 
 namespace hypura::model {

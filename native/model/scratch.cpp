@@ -6,7 +6,7 @@
 
 #include "native/base/bytes.h"
 #include "native/base/check.h"
-#include "native/kernels/kernel_set.h"
+#include "native/kernels/attention.h"
 
 namespace hypura::model {
 namespace {
@@ -54,7 +54,9 @@ uint64_t lay_out(Scratch& s, std::byte* base, const ModelSpec& spec, uint32_t ba
   const uint32_t n_qkv_out = spec.n_head * spec.head_dim_v;
   const uint32_t n_in = std::max(spec.n_embd, n_qkv_out);
   const uint32_t n_mid = std::max({spec.n_ff, spec.n_ff_expert, spec.n_ff_shared});
-  const uint32_t n_group = spec.n_head_kv == 0 ? 0 : spec.n_head / spec.n_head_kv;
+  const uint32_t n_group = spec.n_head_kv == 0 ? 1 : spec.n_head / spec.n_head_kv;
+  const uint32_t n_tile_rows =
+      std::min(batch_positions, kernels::attention_tile_positions(n_group)) * n_group;
 
   Carver carver(base);
   carver.take(s.x, P, spec.n_embd);
@@ -69,9 +71,14 @@ uint64_t lay_out(Scratch& s, std::byte* base, const ModelSpec& spec, uint32_t ba
   carver.take(s.sines, P, spec.n_rot / 2);
   carver.take(s.logits, logits_rows, spec.n_vocab);
   s.thread_row_floats = align_up(
-      std::max<uint64_t>(spec.n_embd, kernels::attention_scratch_floats(n_group, spec.head_dim_v)),
+      std::max<uint64_t>(spec.n_embd, kernels::attention_tile_floats(n_tile_rows, spec.head_dim_k,
+                                                                     spec.head_dim_v)),
       kBufferAlignment / sizeof(float));
   carver.take(s.thread_row, n_threads, s.thread_row_floats);
+  s.attention_part_floats = kernels::attention_part_floats(n_tile_rows, spec.head_dim_v);
+  carver.take(s.attention_parts, kAttentionPartsPerThread * uint64_t{n_threads},
+              s.attention_part_floats);
+  carver.take(s.tiles, P);
   carver.take(s.input, P, n_in);
   carver.take(s.mid, P, n_mid);
   carver.take(s.entries, P);

@@ -31,6 +31,16 @@ struct ActivationRows {
   }
 };
 
+// Consecutive positions of one sequence, as attention takes them together.
+struct QueryTile {
+  uint32_t entry;  // of the batch: the first one
+  uint32_t n_positions;
+};
+
+// Where attention has less than two tiles per thread, chunks of keys are the pieces of work. Then there are at most
+// 2 T - 1 tiles: that many states, and the rest for chunks.
+inline constexpr uint32_t kAttentionPartsPerThread = 6;
+
 // P: batch_positions, T: n_threads, K: n_expert_used. Widths: n_qkv_out = n_head * head_dim_v; n_mid = the largest of n_ff,
 // n_ff_expert and n_ff_shared; n_in = the larger of n_embd and n_qkv_out.
 struct Scratch {
@@ -47,6 +57,9 @@ struct Scratch {
   float* logits = nullptr;         // (logits_rows, n_vocab)
   float* thread_row = nullptr;     // (T, thread_row_floats): a normed row, or parts of attention
   uint64_t thread_row_floats = 0;
+  float* attention_parts = nullptr;  // (kAttentionPartsPerThread * T, attention_part_floats)
+  uint64_t attention_part_floats = 0;
+  QueryTile* tiles = nullptr;  // (P) tiles of the batch's queries
   ActivationRows input;         // (P, n_in)
   ActivationRows mid;           // (P, n_mid)
   uint32_t* entries = nullptr;  // (P) entries that want logits; while embedding, entries by token

@@ -1,188 +1,272 @@
-// Grouped-query attention on AVX2; the arithmetic and its order stand in scalar/attention.cpp.
+// Attention over one chunk, and the merge of chunks, on AVX2; the arithmetic and its order stand in
+// scalar/attention.cpp.
 //
-// The query heads of a kv head are a small matrix: each K and V row is widened once for up to four
-// of them. For q . k the sixteen lanes of four heads are eight registers; for p . v four heads
-// times sixteen dimensions are, with the positions of the chunk as the inner loop, so that sums
-// never leave registers.
+// Two small matrix products with the exponential between them. Rows of K and V are widened to floats
+// in L1 a few at a time and used for all query rows, so decode (the heads of a group) and prefill
+// (those of some positions) are one code. Tiles are eight registers of sums: for q . k two queries
+// times two keys of sixteen lanes (E4), for p . v four queries times sixteen dimensions with the
+// positions as the inner loop.
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/exp8.h"
 #include "native/kernels/avx2/lanes.h"
+#include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx2 {
 namespace {
 
-constexpr uint32_t kChunk = 256;  // positions of a chunk and of a page (kPositionsPerPage)
+constexpr uint32_t kChunk = 256;  // positions of a chunk (kPositionsPerPage)
 
-struct Chunk {
-  const uint8_t* keys;    // [n][head_dim_k] F16
-  const uint8_t* values;  // [n][head_dim_v] F16
-  uint32_t n;
-};
+inline uint32_t to_sixteen(uint32_t n) { return (n + 15) / 16 * 16; }
+inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+inline uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
+inline Lanes load_lanes(const float* x) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
+inline void store_lanes(float* y, Lanes lanes) {
+  _mm256_storeu_ps(y, lanes.low);
+  _mm256_storeu_ps(y + 8, lanes.high);
+}
 inline Lanes load_halves(const uint8_t* halves) {
   return {_mm256_cvtph_ps(load_16(halves)), _mm256_cvtph_ps(load_16(halves + 16))};
 }
+inline __m256 widen_bytes(const int8_t* q) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q))));
+}
 
-// The first `n` < 16 of them; zeros for the others.
-inline Lanes load_first_halves(const uint8_t* halves, uint32_t n) {
+// Row i of n elements, as floats; zeros to the next multiple of sixteen.
+inline void widen_row(const void* rows, KvType type, uint32_t n, uint32_t i, float* out) {
+  if (type == KvType::kQ8_0) {
+    const BlockQ8_0* block = static_cast<const BlockQ8_0*>(rows) + static_cast<uint64_t>(i) * (n / 32);
+    for (uint32_t d = 0; d < n; d += 32, ++block) {
+      const __m256 scale = _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(load_u16(block->d))));
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k)
+        _mm256_storeu_ps(out + d + 8 * k, _mm256_mul_ps(scale, widen_bytes(block->q + 8 * k)));
+    }
+    return;
+  }
+  const uint8_t* halves = static_cast<const uint8_t*>(rows) + 2 * static_cast<uint64_t>(i) * n;
+  uint32_t d = 0;
+  for (; d + 16 <= n; d += 16) store_lanes(out + d, load_halves(halves + 2 * d));
+  if (d == n) return;
   uint8_t padded[32] = {};
-  __builtin_memcpy(padded, halves, 2 * n);
-  return load_halves(padded);
+  __builtin_memcpy(padded, halves + 2 * d, 2 * (n - d));
+  store_lanes(out + d, load_halves(padded));
 }
 
-// scores[g][i] = scale * (q_g . k_i) for kHeads heads; scores are kChunk apart.
-template <int kHeads>
-inline void score_heads(const float* q, uint64_t q_stride, const Chunk& chunk, uint32_t head_dim,
-                        float scale, float* scores) {
-  const uint32_t whole = head_dim / 16 * 16, rest = head_dim - whole;
-  const __m256i mask_low = first_lanes(static_cast<int>(rest));
-  const __m256i mask_high = first_lanes(static_cast<int>(rest) - 8);
-  for (uint32_t i = 0; i < chunk.n; ++i) {
-    const uint8_t* key = chunk.keys + 2 * static_cast<uint64_t>(i) * head_dim;
-    Lanes acc[kHeads];
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g) acc[g] = zero_lanes();
-    for (uint32_t d = 0; d < whole; d += 16) {
-      const Lanes k = load_halves(key + 2 * d);
-#pragma GCC unroll 8
-      for (int g = 0; g < kHeads; ++g) {
-        const float* query = q + g * q_stride + d;
-        acc[g].low = _mm256_fmadd_ps(_mm256_loadu_ps(query), k.low, acc[g].low);
-        acc[g].high = _mm256_fmadd_ps(_mm256_loadu_ps(query + 8), k.high, acc[g].high);
-      }
-    }
-    if (rest != 0) {
-      const Lanes k = load_first_halves(key + 2 * whole, rest);
-#pragma GCC unroll 8
-      for (int g = 0; g < kHeads; ++g) {
-        const float* query = q + g * q_stride + whole;
-        acc[g].low = masked_fma(_mm256_maskload_ps(query, mask_low), k.low, acc[g].low, mask_low);
-        acc[g].high =
-            masked_fma(_mm256_maskload_ps(query + 8, mask_high), k.high, acc[g].high, mask_high);
-      }
-    }
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g) scores[g * kChunk + i] = scale * fold(acc[g]);
-  }
+// Lane i: the lanes of acc[i], the upper half added to the lower, 16 to 8, 4, 2, 1.
+inline __m128 fold_each(const Lanes acc[4]) {
+  __m256 eight[4], four[2];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) eight[i] = _mm256_add_ps(acc[i].low, acc[i].high);
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)  // of acc[i] in the lower half, of acc[2 + i] in the upper
+    four[i] = _mm256_add_ps(_mm256_permute2f128_ps(eight[i], eight[2 + i], 0x20),
+                            _mm256_permute2f128_ps(eight[i], eight[2 + i], 0x31));
+  const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(four[0], four[1], 0x44),
+                                   _mm256_shuffle_ps(four[0], four[1], 0xee));
+  const __m256 one = _mm256_add_ps(two, _mm256_movehdup_ps(two));  // in lanes 0, 2, 4, 6
+  return _mm_shuffle_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1), 0x88);
 }
 
-// out[g][d] = sum over i of p[g][i] * v[i][d], ascending in i, for kHeads heads.
-template <int kHeads>
-inline void sum_values(const float* p, const Chunk& chunk, uint32_t head_dim, float* out) {
-  for (uint32_t d = 0; d < head_dim; d += 16) {
-    const uint32_t rest = head_dim - d < 16 ? head_dim - d : 16;
-    Lanes acc[kHeads];
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g) acc[g] = zero_lanes();
-    for (uint32_t i = 0; i < chunk.n; ++i) {
-      const uint8_t* value = chunk.values + 2 * (static_cast<uint64_t>(i) * head_dim + d);
-      const Lanes v = rest == 16 ? load_halves(value) : load_first_halves(value, rest);
-#pragma GCC unroll 8
-      for (int g = 0; g < kHeads; ++g) {
-        const __m256 weight = _mm256_set1_ps(p[g * kChunk + i]);
-        acc[g].low = _mm256_fmadd_ps(weight, v.low, acc[g].low);
-        acc[g].high = _mm256_fmadd_ps(weight, v.high, acc[g].high);
+// scores[r][i] = scale * (q_r . k_i) for kRows queries and sixteen keys; scores are kChunk apart.
+template <int kRows>
+inline void score_rows(const float* q, const float* keys, uint32_t width, float scale,
+                       float* scores) {
+  constexpr int kKeys = 4 / kRows;
+  for (int first = 0; first < 16; first += kKeys) {
+    const float* at = keys + static_cast<uint64_t>(first) * width;
+    Lanes acc[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) acc[i] = zero_lanes();
+    for (uint32_t d = 0; d < width; d += 16) {
+      Lanes query[kRows];
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) query[r] = load_lanes(q + static_cast<uint64_t>(r) * width + d);
+#pragma GCC unroll 4
+      for (int k = 0; k < kKeys; ++k) {
+        const Lanes key = load_lanes(at + static_cast<uint64_t>(k) * width + d);
+#pragma GCC unroll 2
+        for (int r = 0; r < kRows; ++r) {
+          Lanes& sum = acc[r * kKeys + k];
+          sum.low = _mm256_fmadd_ps(query[r].low, key.low, sum.low);
+          sum.high = _mm256_fmadd_ps(query[r].high, key.high, sum.high);
+        }
       }
     }
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g) {
-      float* y = out + static_cast<uint64_t>(g) * head_dim + d;
-      _mm256_maskstore_ps(y, first_lanes(static_cast<int>(rest)), acc[g].low);
-      if (rest > 8)
-        _mm256_maskstore_ps(y + 8, first_lanes(static_cast<int>(rest) - 8), acc[g].high);
+    const __m128 sums = _mm_mul_ps(_mm_set1_ps(scale), fold_each(acc));
+    if constexpr (kRows == 2) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(scores + first), sums);
+      _mm_storeh_pi(reinterpret_cast<__m64*>(scores + kChunk + first), sums);
+    } else {
+      _mm_storeu_ps(scores + first, sums);
     }
   }
 }
 
-// Scores to e^(s - max), in place; the sum by E4. The score row has room for kChunk floats: the
-// last register is filled up with -inf, whose exp is +0 and adds nothing.
-inline void soften(float* scores, uint32_t n, float* max_out, float* sum_out) {
-  const uint32_t padded = (n + 15) / 16 * 16;
-  for (uint32_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
-  __m256 max = _mm256_loadu_ps(scores);
-  for (uint32_t i = 8; i < padded; i += 8) max = _mm256_max_ps(_mm256_loadu_ps(scores + i), max);
+// All rows times all keys that one of them sees. Scores of keys that a row does not see, in blocks
+// that another row needs, have no meaning.
+inline void score(const AttentionChunk& c, const float* q, uint32_t width, float* widened,
+                  float* scores) {
+  const uint32_t n_rows = c.n_positions * c.n_group;
+  const KeyRange first = c.seen[0], last = c.seen[c.n_positions - 1];
+  for (uint32_t i = first.begin / 16 * 16; i < last.end; i += 16) {
+    for (uint32_t k = 0; k < 16; ++k)
+      if (i + k >= first.begin && i + k < last.end)
+        widen_row(c.keys, c.k_type, c.head_dim_k, i + k, widened + static_cast<uint64_t>(k) * width);
+      else
+        __builtin_memset(widened + static_cast<uint64_t>(k) * width, 0, width * sizeof(float));
+    // Rows outside of [r, end) see none of these keys.
+    uint32_t begin = 0, end = n_rows;
+    while (c.seen[begin / c.n_group].end <= i) begin += c.n_group;
+    while (c.seen[(end - 1) / c.n_group].begin >= i + 16) end -= c.n_group;
+    uint32_t r = begin;
+    for (; r + 2 <= end; r += 2)
+      score_rows<2>(q + static_cast<uint64_t>(r) * width, widened, width, c.scale,
+                    scores + r * kChunk + i);
+    if (r < end)
+      score_rows<1>(q + static_cast<uint64_t>(r) * width, widened, width, c.scale,
+                    scores + r * kChunk + i);
+  }
+}
+
+// Scores to e^(s - max), in place; the sum by E4. What the row does not see of its first and last
+// sixteen is -inf, whose exp is +0 and adds nothing.
+inline void soften(float* scores, KeyRange seen, float* max_out, float* sum_out) {
+  const uint32_t begin = seen.begin / 16 * 16, end = to_sixteen(seen.end);
+  for (uint32_t i = begin; i < seen.begin; ++i) scores[i] = -__builtin_inff();
+  for (uint32_t i = seen.end; i < end; ++i) scores[i] = -__builtin_inff();
+  __m256 max = _mm256_loadu_ps(scores + begin);
+  for (uint32_t i = begin + 8; i < end; i += 8)
+    max = _mm256_max_ps(_mm256_loadu_ps(scores + i), max);
   __m128 four = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
   four = _mm_max_ps(four, _mm_movehl_ps(four, four));
   *max_out = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
   max = _mm256_set1_ps(*max_out);
   Lanes lanes = zero_lanes();
-  for (uint32_t i = 0; i < padded; i += 16) {
-    const __m256 low = exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + i), max));
-    const __m256 high = exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + i + 8), max));
-    _mm256_storeu_ps(scores + i, low);
-    _mm256_storeu_ps(scores + i + 8, high);
-    lanes.low = _mm256_add_ps(lanes.low, low);
-    lanes.high = _mm256_add_ps(lanes.high, high);
+  for (uint32_t i = begin; i < end; i += 16) {
+    const Lanes p = {exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + i), max)),
+                     exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + i + 8), max))};
+    store_lanes(scores + i, p);
+    lanes.low = _mm256_add_ps(lanes.low, p.low);
+    lanes.high = _mm256_add_ps(lanes.high, p.high);
   }
   *sum_out = fold(lanes);
 }
 
-inline float exp_one(float x) { return _mm256_cvtss_f32(exp8(_mm256_set1_ps(x))); }
-
-// o = fma(o, keep, chunk * take)
-inline void merge(const float* chunk, float keep, float take, uint32_t n, float* o) {
-  for (uint32_t d = 0; d < n; d += 8) {
-    const __m256i mask = first_lanes(static_cast<int>(n - d));
-    const __m256 added = _mm256_mul_ps(_mm256_maskload_ps(chunk + d, mask), _mm256_set1_ps(take));
-    _mm256_maskstore_ps(
-        o + d, mask, _mm256_fmadd_ps(_mm256_maskload_ps(o + d, mask), _mm256_set1_ps(keep), added));
+// out[r][d] = fma(p[r][i], v[i][d], out[r][d]), ascending in i, for kRows rows that see all of these
+// keys; out and v are `width` apart.
+template <int kRows>
+inline void add_rows(const float* p, const float* v, uint32_t n, uint32_t width, float* out) {
+  for (uint32_t d = 0; d < width; d += 16) {
+    Lanes acc[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) acc[r] = load_lanes(out + static_cast<uint64_t>(r) * width + d);
+    const float* value = v + d;
+    for (uint32_t i = 0; i < n; ++i, value += width) {
+      const Lanes here = load_lanes(value);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 weight = _mm256_set1_ps(p[r * kChunk + i]);
+        acc[r].low = _mm256_fmadd_ps(weight, here.low, acc[r].low);
+        acc[r].high = _mm256_fmadd_ps(weight, here.high, acc[r].high);
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) store_lanes(out + static_cast<uint64_t>(r) * width + d, acc[r]);
   }
 }
 
-// kHeads query heads over all chunks. scratch: kHeads * (kChunk + head_dim_v) floats.
-template <int kHeads>
-inline void attend(const float* q, uint64_t q_stride, const KvView& kv, uint32_t n_keys,
-                   float scale, float* out, uint64_t out_stride, float* scratch) {
-  float* scores = scratch;                       // [kHeads][kChunk]
-  float* chunk_out = scratch + kHeads * kChunk;  // [kHeads][head_dim_v]
-  const uint32_t head_dim_v = kv.head_dim_v;
-  float max[kHeads] = {}, sum[kHeads] = {};
-  for (uint32_t begin = 0; begin < n_keys; begin += kChunk) {
-    const uint8_t* page = static_cast<const uint8_t*>(kv.pages[begin / kChunk]);
-    const Chunk chunk = {page + kv.k_offset_bytes, page + kv.v_offset_bytes,
-                         n_keys - begin < kChunk ? n_keys - begin : kChunk};
-    score_heads<kHeads>(q, q_stride, chunk, kv.head_dim_k, scale, scores);
-    float chunk_max[kHeads], chunk_sum[kHeads];
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g)
-      soften(scores + g * kChunk, chunk.n, &chunk_max[g], &chunk_sum[g]);
-    sum_values<kHeads>(scores, chunk, head_dim_v, chunk_out);
-#pragma GCC unroll 8
-    for (int g = 0; g < kHeads; ++g) {
-      const float* added = chunk_out + static_cast<uint64_t>(g) * head_dim_v;
-      float* o = out + g * out_stride;
-      if (begin == 0) {
-        max[g] = chunk_max[g];
-        sum[g] = chunk_sum[g];
-        __builtin_memcpy(o, added, head_dim_v * sizeof(float));
-        continue;
-      }
-      const float merged = chunk_max[g] > max[g] ? chunk_max[g] : max[g];
-      const float keep = exp_one(max[g] - merged), take = exp_one(chunk_max[g] - merged);
-      max[g] = merged;
-      sum[g] = __builtin_fmaf(sum[g], keep, chunk_sum[g] * take);
-      merge(added, keep, take, head_dim_v, o);
+// The same for four rows that see different keys of begin .. end - 1: together what all of them
+// see, alone what is before and after it.
+inline void add_four(const AttentionChunk& c, uint32_t row, const float* p, const float* v,
+                     uint32_t begin, uint32_t end, uint32_t width, float* out) {
+  const KeyRange first = c.seen[row / c.n_group], last = c.seen[(row + 3) / c.n_group];
+  const auto alone = [&](uint32_t r, uint32_t from, uint32_t to) {
+    const KeyRange seen = c.seen[(row + r) / c.n_group];
+    const uint32_t a = most(from, seen.begin), b = least(to, seen.end);
+    if (a < b)
+      add_rows<1>(p + r * kChunk + a, v + static_cast<uint64_t>(a - begin) * width, b - a, width,
+                  out + static_cast<uint64_t>(r) * width);
+  };
+  uint32_t from = most(begin, last.begin), to = least(end, first.end);
+  if (from >= to) from = to = end;  // nothing is seen by all
+  for (uint32_t r = 0; r < 4; ++r) alone(r, begin, from);
+  if (from < to)
+    add_rows<4>(p + from, v + static_cast<uint64_t>(from - begin) * width, to - from, width, out);
+  for (uint32_t r = 0; r < 4; ++r) alone(r, to, end);
+}
+
+inline void add_values(const AttentionChunk& c, const float* p, uint32_t width, float* widened,
+                       float* out) {
+  const uint32_t n_rows = c.n_positions * c.n_group;
+  const KeyRange first = c.seen[0], last = c.seen[c.n_positions - 1];
+  __builtin_memset(out, 0, static_cast<uint64_t>(n_rows) * width * sizeof(float));
+  for (uint32_t i = first.begin; i < last.end; i += kWidenedValues) {
+    const uint32_t end = least(i + kWidenedValues, last.end);
+    for (uint32_t k = i; k < end; ++k)
+      widen_row(c.values, c.v_type, c.head_dim_v, k, widened + static_cast<uint64_t>(k - i) * width);
+    uint32_t r = 0;
+    for (; r + 4 <= n_rows; r += 4)
+      add_four(c, r, p + r * kChunk, widened, i, end, width, out + static_cast<uint64_t>(r) * width);
+    for (; r < n_rows; ++r) {
+      const KeyRange seen = c.seen[r / c.n_group];
+      const uint32_t a = most(i, seen.begin), b = least(end, seen.end);
+      if (a < b)
+        add_rows<1>(p + r * kChunk + a, widened + static_cast<uint64_t>(a - i) * width, b - a, width,
+                    out + static_cast<uint64_t>(r) * width);
     }
   }
-#pragma GCC unroll 8
-  for (int g = 0; g < kHeads; ++g) avx2::scale(1.0f / sum[g], head_dim_v, out + g * out_stride);
 }
 
 }  // namespace
 
-void attention(const float* q, uint32_t n_group, uint64_t q_stride, const KvView& kv,
-               uint32_t n_keys, float scale, float* out, uint64_t out_stride, float* scratch) {
-  uint32_t g = 0;
-  for (; g + 4 <= n_group; g += 4)
-    attend<4>(q + g * q_stride, q_stride, kv, n_keys, scale, out + g * out_stride, out_stride,
-              scratch);
-  for (; g + 2 <= n_group; g += 2)
-    attend<2>(q + g * q_stride, q_stride, kv, n_keys, scale, out + g * out_stride, out_stride,
-              scratch);
-  for (; g < n_group; ++g)
-    attend<1>(q + g * q_stride, q_stride, kv, n_keys, scale, out + g * out_stride, out_stride,
-              scratch);
+void attention(const AttentionChunk& c, const AttentionPart& part, float* scratch) {
+  const uint32_t n_rows = c.n_positions * c.n_group;
+  const uint32_t k_width = to_sixteen(c.head_dim_k), v_width = to_sixteen(c.head_dim_v);
+  float* scores = scratch;                                     // [n_rows][kChunk]
+  float* q = scores + static_cast<uint64_t>(n_rows) * kChunk;  // [n_rows][k_width]
+  float* keys = q + static_cast<uint64_t>(n_rows) * k_width;   // [kWidenedKeys][k_width]
+  float* values = keys + kWidenedKeys * k_width;               // [kWidenedValues][v_width]
+  static_assert(kWidenedKeys == 16, "score() widens sixteen keys");
+
+  for (uint32_t r = 0; r < n_rows; ++r) {
+    float* row = q + static_cast<uint64_t>(r) * k_width;
+    __builtin_memcpy(row, c.q + r / c.n_group * c.q_position_stride + r % c.n_group * c.q_head_stride,
+                     c.head_dim_k * sizeof(float));
+    __builtin_memset(row + c.head_dim_k, 0, (k_width - c.head_dim_k) * sizeof(float));
+  }
+  score(c, q, k_width, keys, scores);
+  for (uint32_t r = 0; r < n_rows; ++r)
+    soften(scores + r * kChunk, c.seen[r / c.n_group], &part.max[r], &part.sum[r]);
+  add_values(c, scores, v_width, values, part.out);
+}
+
+void attention_merge(const AttentionPart& part, uint32_t n_rows, uint32_t head_dim_v,
+                     const AttentionPart& into) {
+  for (uint32_t r = 0; r < n_rows; r += 8) {
+    const __m256i mask = first_lanes(static_cast<int>(least(n_rows - r, 8)));
+    const __m256 had = _mm256_maskload_ps(into.max + r, mask);
+    const __m256 added = _mm256_maskload_ps(part.max + r, mask);
+    const __m256 max = _mm256_max_ps(added, had);
+    const __m256 keep = exp8(_mm256_sub_ps(had, max)), take = exp8(_mm256_sub_ps(added, max));
+    const __m256 sum = _mm256_mul_ps(_mm256_maskload_ps(part.sum + r, mask), take);
+    _mm256_maskstore_ps(into.max + r, mask, max);
+    _mm256_maskstore_ps(into.sum + r, mask,
+                        _mm256_fmadd_ps(_mm256_maskload_ps(into.sum + r, mask), keep, sum));
+    _mm256_maskstore_ps(part.max + r, mask, keep);
+    _mm256_maskstore_ps(part.sum + r, mask, take);
+  }
+  const uint32_t width = to_sixteen(head_dim_v);
+  for (uint32_t r = 0; r < n_rows; ++r) {
+    const __m256 keep = _mm256_set1_ps(part.max[r]), take = _mm256_set1_ps(part.sum[r]);
+    const float* added = part.out + static_cast<uint64_t>(r) * width;
+    float* o = into.out + static_cast<uint64_t>(r) * width;
+    for (uint32_t d = 0; d < width; d += 8)
+      _mm256_storeu_ps(o + d, _mm256_fmadd_ps(_mm256_loadu_ps(o + d), keep,
+                                              _mm256_mul_ps(_mm256_loadu_ps(added + d), take)));
+  }
 }
 
 }  // namespace hypura::kernels::avx2

@@ -37,7 +37,8 @@ void rope(float* heads, uint32_t n_heads, uint32_t head_stride, uint32_t n_pairs
           const float* cosines, const float* sines, bool neox);
 void to_f16(const float* x, uint32_t n, uint16_t* y);
 float dot(const float* x, const float* y, uint32_t n);
-void attention(const float* q, uint32_t n_group, uint64_t q_stride, const KvView& kv,
-               uint32_t n_keys, float scale, float* out, uint64_t out_stride, float* scratch);
+void attention(const AttentionChunk& chunk, const AttentionPart& part, float* scratch);
+void attention_merge(const AttentionPart& part, uint32_t n_rows, uint32_t head_dim_v,
+                     const AttentionPart& into);
 
 }  // namespace hypura::kernels::avx2

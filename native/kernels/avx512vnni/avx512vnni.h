@@ -2,7 +2,7 @@
 // counterpart (native/kernels/scalar).
 //
 // Only what gains by it is here: the products, whose integers dpbusd adds up four at a time, exactly
-// and without saturation. What is not a bottleneck is taken from the AVX2 set (kernel_sets.cpp).
+// and without saturation, and attention, whose sixteen lanes are one register. What is not a bottleneck is taken from the AVX2 set (kernel_sets.cpp).
 //
 // The rules of an ISA folder stand in avx2/avx2.h: intrinsics, <cstdint>, kernel_set.h and plain
 // structs only, helpers with internal linkage, and an unroll pragma on loops whose counts are
@@ -20,5 +20,7 @@ using Matmul = void(const void* weights, uint32_t n_cols, RowRange rows, const v
 Matmul matmul_f32, matmul_f16, matmul_bf16;
 Matmul matmul_q4_0, matmul_q8_0;
 Matmul matmul_q4_k, matmul_q5_k, matmul_q6_k;
+
+void attention(const AttentionChunk& chunk, const AttentionPart& part, float* scratch);
 
 }  // namespace hypura::kernels::avx512vnni

@@ -1,16 +1,14 @@
-// Grouped-query attention of one query position and one kv head (rule E6). Per chunk of 256
-// absolute positions:
+// Grouped-query attention over one chunk, and the merge of chunks (rule E6). Per row, over the keys
+// it sees:
 //   s = scale * (q . k)                      the dot by E4, over head_dim_k
 //   m = max s;  p = e^(s - m);  l = sum p    the sum by E4, i counted from the chunk's start
 //   o_d = fma(p, v_d, o_d)                   from +0, positions ascending
-// The first chunk is taken as it is. Each later one (m', l', o') is merged in order, M = max(m, m'):
+// A later chunk (m', l', o') is merged with what earlier ones gave, M = max(m, m'):
 //   l = fma(l, e^(m - M), l' * e^(m' - M)), o_d likewise
-// At the end o_d * (1 / l).
-#include <algorithm>
+// Elements of K and V are floats that halves, or a half times an int8, represent exactly.
 #include <cmath>
-#include <cstring>
 
-#include "native/base/limits.h"
+#include "native/kernels/blocks.h"
 #include "native/kernels/scalar/exp.h"
 #include "native/kernels/scalar/half.h"
 #include "native/kernels/scalar/lanes.h"
@@ -19,59 +17,61 @@
 namespace hypura::kernels::scalar {
 namespace {
 
-float half_at(const uint8_t* halves, uint64_t i) { return read_half(halves + 2 * i); }
+// Element d of row i, in rows of n.
+float element(const void* rows, KvType type, uint32_t n, uint32_t i, uint32_t d) {
+  const uint64_t at = uint64_t{i} * n + d;
+  if (type == KvType::kF16) return read_half(static_cast<const uint8_t*>(rows) + 2 * at);
+  const BlockQ8_0& block = static_cast<const BlockQ8_0*>(rows)[at / 32];
+  return read_half(block.d) * static_cast<float>(block.q[at % 32]);
+}
 
 }  // namespace
 
-void attention(const float* q, uint32_t n_group, uint64_t q_stride, const KvView& kv,
-               uint32_t n_keys, float scale, float* out, uint64_t out_stride, float* scratch) {
-  float* p = scratch;                              // [256]
-  float* chunk_out = scratch + kPositionsPerPage;  // [head_dim_v]
-  for (uint32_t g = 0; g < n_group; ++g) {
-    const float* query = q + g * q_stride;
-    float* o = out + g * out_stride;
-    float max = 0, sum = 0;
-    for (uint32_t begin = 0; begin < n_keys; begin += kPositionsPerPage) {
-      const uint8_t* page = static_cast<const uint8_t*>(kv.pages[begin / kPositionsPerPage]);
-      const uint8_t* keys = page + kv.k_offset_bytes;
-      const uint8_t* values = page + kv.v_offset_bytes;
-      const uint32_t n = std::min(kPositionsPerPage, n_keys - begin);
+void attention(const AttentionChunk& c, const AttentionPart& part, float* scratch) {
+  float* p = scratch;
+  const uint32_t width = (c.head_dim_v + 15) / 16 * 16;
+  for (uint32_t r = 0; r < c.n_positions * c.n_group; ++r) {
+    const uint32_t position = r / c.n_group;
+    const KeyRange seen = c.seen[position];
+    const float* query =
+        c.q + position * c.q_position_stride + r % c.n_group * c.q_head_stride;
+    float* o = part.out + uint64_t{r} * width;
 
-      for (uint32_t i = 0; i < n; ++i) {
-        Lanes lanes;
-        for (uint32_t d = 0; d < kv.head_dim_k; ++d)
-          lanes.fma(d, query[d], half_at(keys, uint64_t{i} * kv.head_dim_k + d));
-        p[i] = scale * lanes.fold();
-      }
-      float chunk_max = p[0];
-      for (uint32_t i = 1; i < n; ++i) chunk_max = p[i] > chunk_max ? p[i] : chunk_max;
+    for (uint32_t i = seen.begin; i < seen.end; ++i) {
       Lanes lanes;
-      for (uint32_t i = 0; i < n; ++i) {
-        p[i] = exp_f32(p[i] - chunk_max);
-        lanes.add(i, p[i]);
-      }
-      const float chunk_sum = lanes.fold();
-      for (uint32_t d = 0; d < kv.head_dim_v; ++d) {
-        float acc = 0;
-        for (uint32_t i = 0; i < n; ++i)
-          acc = std::fma(p[i], half_at(values, uint64_t{i} * kv.head_dim_v + d), acc);
-        chunk_out[d] = acc;
-      }
-
-      if (begin == 0) {
-        max = chunk_max;
-        sum = chunk_sum;
-        std::memcpy(o, chunk_out, kv.head_dim_v * sizeof(float));
-        continue;
-      }
-      const float merged_max = chunk_max > max ? chunk_max : max;
-      const float keep = exp_f32(max - merged_max), take = exp_f32(chunk_max - merged_max);
-      max = merged_max;
-      sum = std::fma(sum, keep, chunk_sum * take);
-      for (uint32_t d = 0; d < kv.head_dim_v; ++d) o[d] = std::fma(o[d], keep, chunk_out[d] * take);
+      for (uint32_t d = 0; d < c.head_dim_k; ++d)
+        lanes.fma(d, query[d], element(c.keys, c.k_type, c.head_dim_k, i, d));
+      p[i] = c.scale * lanes.fold();
     }
-    const float inverse = 1.0f / sum;
-    for (uint32_t d = 0; d < kv.head_dim_v; ++d) o[d] *= inverse;
+    float max = p[seen.begin];
+    for (uint32_t i = seen.begin; i < seen.end; ++i) max = p[i] > max ? p[i] : max;
+    Lanes lanes;
+    for (uint32_t i = seen.begin; i < seen.end; ++i) {
+      p[i] = exp_f32(p[i] - max);
+      lanes.add(i, p[i]);
+    }
+    part.max[r] = max;
+    part.sum[r] = lanes.fold();
+    for (uint32_t d = 0; d < c.head_dim_v; ++d) {
+      float acc = 0;
+      for (uint32_t i = seen.begin; i < seen.end; ++i)
+        acc = std::fma(p[i], element(c.values, c.v_type, c.head_dim_v, i, d), acc);
+      o[d] = acc;
+    }
+  }
+}
+
+void attention_merge(const AttentionPart& part, uint32_t n_rows, uint32_t head_dim_v,
+                     const AttentionPart& into) {
+  const uint64_t width = (head_dim_v + 15) / 16 * 16;
+  for (uint32_t r = 0; r < n_rows; ++r) {
+    const float max = part.max[r] > into.max[r] ? part.max[r] : into.max[r];
+    const float keep = exp_f32(into.max[r] - max), take = exp_f32(part.max[r] - max);
+    into.max[r] = max;
+    into.sum[r] = std::fma(into.sum[r], keep, part.sum[r] * take);
+    float* o = into.out + r * width;
+    const float* added = part.out + r * width;
+    for (uint32_t d = 0; d < head_dim_v; ++d) o[d] = std::fma(o[d], keep, added[d] * take);
   }
 }
 

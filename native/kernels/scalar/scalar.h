@@ -11,6 +11,7 @@ using Matmul = std::remove_pointer_t<MatmulFunction>;
 using Dequantize = std::remove_pointer_t<DequantizeFunction>;
 using Quantize = std::remove_pointer_t<QuantizeFunction>;
 using Attention = std::remove_pointer_t<AttentionFunction>;
+using AttentionMerge = std::remove_pointer_t<AttentionMergeFunction>;
 
 Matmul matmul_f32, matmul_f16, matmul_bf16;
 Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
@@ -37,5 +38,6 @@ void rope(float* heads, uint32_t n_heads, uint32_t head_stride, uint32_t n_pairs
 void to_f16(const float* x, uint32_t n, uint16_t* y);
 float dot(const float* x, const float* y, uint32_t n);
 Attention attention;
+AttentionMerge attention_merge;
 
 }  // namespace hypura::kernels::scalar

@@ -1,5 +1,7 @@
 #include "native/model/layers/attention.h"
 
+#include "native/model/layers/query_tiles.h"
+
 namespace hypura::model {
 namespace {
 
@@ -44,19 +46,6 @@ void finish_entry(const Sweep& sweep, const AttentionWeights& weights, uint16_t 
   }
 }
 
-// One entry, one kv head and the query heads that share it.
-void attend_group(const Sweep& sweep, uint16_t layer, uint32_t i, uint32_t kv_head,
-                  float* scratch) {
-  const ModelSpec& spec = sweep.spec;
-  const TokenEntry& entry = sweep.entries()[i];
-  const uint32_t n_group = spec.n_head / spec.n_head_kv;
-  const uint64_t head = uint64_t{i} * spec.n_head + uint64_t{kv_head} * n_group;
-  sweep.kernels.attention(
-      sweep.scratch.q + head * spec.head_dim_k, n_group, spec.head_dim_k,
-      sweep.kv.view(entry.sequence, layer, kv_head), entry.position + 1, spec.attention_scale,
-      sweep.scratch.attention_out + head * spec.head_dim_v, spec.head_dim_v, scratch);
-}
-
 }  // namespace
 
 Status attend(const Sweep& sweep, const AttentionWeights& weights, uint16_t layer) {
@@ -74,11 +63,7 @@ Status attend(const Sweep& sweep, const AttentionWeights& weights, uint16_t laye
     for (uint32_t i = begin; i < end; ++i) finish_entry(sweep, weights, layer, i);
   });
   // All keys of the batch are in the cache: an entry sees the ones before it.
-  sweep.pool.for_each(n * spec.n_head_kv, 1, [&](uint32_t begin, uint32_t end, uint32_t worker) {
-    float* scratch = s.thread_row + worker * s.thread_row_floats;
-    for (uint32_t item = begin; item < end; ++item)
-      attend_group(sweep, layer, item / spec.n_head_kv, item % spec.n_head_kv, scratch);
-  });
+  attend_tiles(sweep, layer);
 
   HYPURA_TRY(quantize_rows(sweep, s.attention_out, n, spec.n_head * spec.head_dim_v,
                            weights.output.forms(), s.input, layer, "the result of attention"));
