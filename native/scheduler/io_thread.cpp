@@ -225,7 +225,11 @@ void IoThread::submit(Clock::time_point now) {
 uint32_t IoThread::next_flight(Clock::time_point now) {
   for (uint32_t c = 0; c < kReadClasses; ++c) {
     const auto read_class = static_cast<ReadClass>(c);
-    if (read_class == ReadClass::kGuess && flying_by_class_[c] >= kGuessReadsMax * drives_) continue;
+    // A guess that flies beside demand reads takes its share of the drive from them.
+    if (read_class == ReadClass::kGuess &&
+        (flying_by_class_[c] >= kGuessReadsMax * drives_ ||
+         flying_by_class_[static_cast<uint32_t>(ReadClass::kDemand)] > 0))
+      continue;
     if (read_class == ReadClass::kWarm && flying_by_class_[c] >= kWarmReadsMax * drives_)
       return kNone;
     if (const uint32_t flight = due_flight(read_class, now); flight != kNone) return flight;

@@ -2,7 +2,8 @@
 //
 // The loop orders whole blocks (fetches); this thread cuts them into reads and serves them in the order demand, ring,
 // guess, warm, so that a demand read is never behind another kind (invariant I6). At most kGuessReadsMax and kWarmReadsMax of
-// the last two are in the kernel per drive, because a read that is there already cannot be overtaken.
+// the last two are in the kernel per drive, because a read that is there already cannot be overtaken; and a guess begins
+// only while no demand read flies, because the drive would share itself between them.
 //
 // Each read goes to the copy that CopyRouter names. When it fails there the other copies are asked at once, from its
 // first byte on; only when all of them have failed does that count as one try of the read.
@@ -40,7 +41,7 @@
 namespace hypura::scheduler {
 
 inline constexpr uint32_t kWarmReadsMax = 2;
-inline constexpr uint32_t kGuessReadsMax = 2;
+inline constexpr uint32_t kGuessReadsMax = 3;  // one expert's extents
 // Not-now answers of the system, 1 to 16 ms apart: about one second until they count as an error.
 inline constexpr uint32_t kBusyRetriesMax = 64;
 // Reads in a row that end where the one before ended: a cut file does so always, a drive that is merely short does not.

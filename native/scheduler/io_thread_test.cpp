@@ -327,6 +327,22 @@ TEST(io_thread_urged_warm_fetch_overtakes_read_ahead) {
   }
 }
 
+TEST(io_thread_begins_a_guess_when_no_demand_read_flies) {
+  Bench bench({.trunks = 0, .bands = 3, .head_bands = 0, .row_bands = 0, .band_bytes_max = 60'000}, 4);
+  const auto [demand, guess, other_guess] = std::tie(bench.model.bands[0], bench.model.bands[1], bench.model.bands[2]);
+  bench.drive.change([](DriveFaults& f) { f.stalled = true; });
+  bench.order(demand);
+  bench.order(guess, ReadClass::kGuess);
+  bench.order(other_guess, ReadClass::kGuess);
+  bench.io->kick();
+  while (bench.drive.outstanding() == 0) std::this_thread::sleep_for(1ms);
+  std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(bench.drive.outstanding(), 1u);
+  bench.drive.change([](DriveFaults& f) { f.stalled = false; });
+  ASSERT(bench.collect(3));
+  EXPECT(bench.all_right());
+}
+
 TEST(io_thread_sleeps_when_there_is_nothing_to_do) {
   Bench bench({.bands = 4}, 1);
   bench.order(bench.model.bands[0]);
