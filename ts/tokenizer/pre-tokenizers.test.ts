@@ -119,8 +119,9 @@ describe('pre-tokenizers', () => {
       }
       const small = bestOf(8, 1 << 16)
       const large = bestOf(3, 1 << 20)
-      // Processor time, as other programs run beside. Below 4 ms it is noise: a megabyte in 80 ms is never too slow.
-      expect(large / Math.max(small, 4), `${trouble}: ${small} ms, then ${large} ms`).toBeLessThan(20)
+      // Sixteen times the text takes 16 times as long when linear, 256 times when quadratic; between them a busy machine has
+      // room. Processor time, as other programs run beside. Below 4 ms it is noise.
+      expect(large / Math.max(small, 4), `${trouble}: ${small} ms, then ${large} ms`).toBeLessThan(64)
     }
   })
 })
