@@ -208,10 +208,10 @@ export class Model implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#recording?.abandon()
     this.#monitor?.close()
-    const learnt = await this.#planner?.close()
     for (const template of this.#templates) await template.close()
     // All at once: one may wait for another's reader.
     await Promise.all([...this.#open].map((sequence) => sequence.close()))
+    const learnt = await this.#planner?.close()
     await awaitNative(this.#parts.engine.close(), this.#parts.paths)
     const unsaved = learnt === undefined ? undefined : this.#parts.habits?.save(learnt)
     if (unsaved !== undefined) this.#warnings.push(unsaved)

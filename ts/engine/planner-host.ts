@@ -55,8 +55,8 @@ const batchRecords = 16_384
  * second and are planned in a millisecond; large ones take their time for both.
  */
 const intervalMs = { least: 20, most: 500, perPlannerMs: 20 } as const
-/** What is on its way when the model closes is waited for so long. */
-const lastPlanMs = 1000
+/** A closing model waits at most so long for the planner to learn from the last events. */
+const lastPlanMs = 2000
 
 export class PlannerHost {
   readonly #engine: NativeEngine
@@ -102,21 +102,21 @@ export class PlannerHost {
     return this.#plans
   }
 
-  /** Returns what was learnt, with the last events where the planner answers in time; undefined when nothing was. */
+  /** No sequence works any more. Returns what was learnt, of all events where the planner answers in time; undefined when nothing was. */
   async close(): Promise<ExpertUse | undefined> {
     this.#active = false
     clearTimeout(this.#timer)
-    this.#sendEvents()
-    if (this.#free === undefined && !this.#closed) {
-      await new Promise<void>((resolve) => {
-        // The worker alone would not keep the process: this timer does, until it answers.
-        const timer = setTimeout(resolve, lastPlanMs)
-        this.#onSettled = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
+    let late = false
+    // The worker alone would not keep the process: this timer does, until it answers.
+    const timer = setTimeout(() => {
+      late = true
+      this.#onSettled?.()
+    }, lastPlanMs)
+    // A batch on its way was cut before the last events.
+    for (this.#sendEvents(); this.#free === undefined && !this.#closed && !late; this.#sendEvents()) {
+      await new Promise<void>((resolve) => (this.#onSettled = resolve))
     }
+    clearTimeout(timer)
     this.#stop(undefined)
     await this.#worker.terminate()
     return this.#use
