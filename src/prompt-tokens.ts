@@ -3,6 +3,8 @@ import { type ChatMessage, HypuraError, type Model } from '../ts/engine/index.js
 import { templateOf } from './chat-template-choice.js'
 
 export interface PromptFlags {
+  readonly prompt?: string
+  readonly file?: string
   readonly system?: string
   readonly raw?: boolean
   readonly chatTemplate?: string

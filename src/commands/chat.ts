@@ -4,7 +4,7 @@ import { catchInterrupts } from '../interrupts.js'
 import { loadWithProgress } from '../loading.js'
 import { runRepl } from '../repl.js'
 import { requireAppendable } from '../stats-file.js'
-import { addLoadFlags, addSamplingFlags, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
+import { addLoadFlags, addSamplingFlags, addTemplateFlags, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
 
 interface ChatFlags extends LoadFlags, SamplingFlags {
   readonly system?: string
@@ -20,12 +20,10 @@ Examples:
   printf 'hello\\nand again\\n' | hypura chat model.gguf`
 
 export function addChat(root: Command): void {
-  const command = root
+  const command = addTemplateFlags(root
     .command('chat')
     .description('open a conversation (piped lines are one message each)')
-    .argument('<model>', 'GGUF file; the first part of a split one is enough')
-    .option('--system <text>', 'system message of the conversation')
-    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
+    .argument('<model>', 'GGUF file; the first part of a split one is enough'))
     .option('--no-footer', 'no line of figures after each answer')
     .option('--stats-file <path>', 'append one JSON line with the figures of each answer')
   addSamplingFlags(addLoadFlags(command)).addHelpText('after', examples).action(chat)

@@ -6,21 +6,16 @@ import { catchInterrupts } from '../interrupts.js'
 import { loadWithProgress } from '../loading.js'
 import { write } from '../output.js'
 import { readPrompt } from '../prompt-input.js'
-import { promptTokens } from '../prompt-tokens.js'
+import { type PromptFlags, promptTokens } from '../prompt-tokens.js'
 import { runRepl } from '../repl.js'
 import { appendStats, requireAppendable } from '../stats-file.js'
 import { printable } from '../terminal.js'
-import { addLoadFlags, addSamplingFlags, generateOptionsOf, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
+import { addLoadFlags, addPromptFlags, addSamplingFlags, generateOptionsOf, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
 
 /** Tokens of an answer of a model that has no chat template, and so hardly ever ends by itself. */
 const completionTokensDefault = 256
 
-interface RunFlags extends LoadFlags, SamplingFlags {
-  readonly prompt?: string
-  readonly file?: string
-  readonly system?: string
-  readonly raw?: boolean
-  readonly chatTemplate?: string
+interface RunFlags extends LoadFlags, SamplingFlags, PromptFlags {
   readonly footer: boolean
   readonly statsFile?: string
 }
@@ -33,16 +28,11 @@ Examples:
   hypura run model.gguf --temp 0 -n 64 -p "Once upon a time"   the same text every time`
 
 export function addRun(root: Command): void {
-  const command = root
+  const command = addPromptFlags(root
     .command('run')
     .description('answer a prompt; without one, on a terminal, open a conversation')
     .argument('<model>', 'GGUF file; the first part of a split one is enough')
-    .argument('[prompt]', 'the same as -p')
-    .option('-p, --prompt <text>', 'the prompt')
-    .option('-f, --file <path>', 'read the prompt from a file, - is stdin; -p is added behind it')
-    .option('--system <text>', 'system message of the conversation')
-    .option('--raw', 'continue the prompt as it is, without the model\'s chat template')
-    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
+    .argument('[prompt]', 'the same as -p'))
     .option('--no-footer', 'no line of figures at the end')
     .option('--stats-file <path>', 'append one JSON line with the run\'s figures')
   addSamplingFlags(addLoadFlags(command)).addHelpText('after', examples).action(run)

@@ -129,6 +129,20 @@ export function addLoadFlags(command: Command): Command {
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
 
+export function addTemplateFlags(command: Command): Command {
+  return command
+    .option('--system <text>', 'system message of the conversation')
+    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
+}
+
+/** What readPrompt() and promptTokens() take. */
+export function addPromptFlags(command: Command): Command {
+  return addTemplateFlags(command
+    .option('-p, --prompt <text>', 'the prompt')
+    .option('-f, --file <path>', 'read the prompt from a file, - is stdin; -p is added behind it'))
+    .option('--raw', 'continue the prompt as it is, without the model\'s chat template')
+}
+
 export function addSamplingFlags(command: Command): Command {
   return command
     .option('-n, --predict <n>', 'tokens to generate, -1: until the model ends or the context is full (default: -1, without a chat template 256)', samplingParsers.predict)

@@ -8,13 +8,11 @@ import { writeJson } from '../output.js'
 import { readPrompt } from '../prompt-input.js'
 import { type PromptFlags, promptTokens } from '../prompt-tokens.js'
 import { progressLine, warn } from '../terminal.js'
-import { addLoadFlags, addSamplingFlags, generateOptionsOf, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
+import { addLoadFlags, addPromptFlags, addSamplingFlags, generateOptionsOf, type LoadFlags, loadOptionsOf, type SamplingFlags } from './shared-options.js'
 
 const tokensDefault = 256
 
 interface TraceFlags extends LoadFlags, SamplingFlags, PromptFlags {
-  readonly prompt?: string
-  readonly file?: string
   readonly out: string
 }
 
@@ -29,12 +27,7 @@ export function addTrace(root: Command): void {
     .description('record which experts a run chooses; no text and no tokens are written')
     .argument('<model>', 'GGUF file of a mixture of experts')
     .requiredOption('--out <path>', 'where the trace goes')
-    .option('-p, --prompt <text>', 'the prompt')
-    .option('-f, --file <path>', 'read the prompt from a file, - is stdin; -p is added behind it')
-    .option('--system <text>', 'system message of the conversation')
-    .option('--raw', 'continue the prompt as it is, without the model\'s chat template')
-    .option('--chat-template <name|file>', 'use this template: chatml, or a Jinja file')
-  addSamplingFlags(addLoadFlags(command)).addHelpText('after', examples).action(trace)
+  addSamplingFlags(addLoadFlags(addPromptFlags(command))).addHelpText('after', examples).action(trace)
 }
 
 async function trace(path: string, flags: TraceFlags): Promise<void> {

@@ -22,7 +22,7 @@ void matmul_iq4_nl(const void* weights, uint32_t n_cols, RowRange rows, const vo
                    uint64_t activation_stride, uint32_t n_positions, float* out,
                    uint64_t out_stride) {
   matmul_32<BlockIQ4NL, unpack, false>(weights, n_cols, rows, activations, activation_stride,
-                                        n_positions, out, out_stride);
+                                       n_positions, out, out_stride);
 }
 
 void dequantize_iq4_nl(const void* row, uint32_t n_cols, float* out) {

@@ -31,10 +31,10 @@ void unpack(const BlockMXFP4& block, Unpacked32& w) {
 }  // namespace
 
 void matmul_mxfp4(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                   uint64_t activation_stride, uint32_t n_positions, float* out,
-                   uint64_t out_stride) {
+                  uint64_t activation_stride, uint32_t n_positions, float* out,
+                  uint64_t out_stride) {
   matmul_32<BlockMXFP4, unpack, false>(weights, n_cols, rows, activations, activation_stride,
-                                        n_positions, out, out_stride);
+                                       n_positions, out, out_stride);
 }
 
 void dequantize_mxfp4(const void* row, uint32_t n_cols, float* out) {
