@@ -154,14 +154,30 @@ MatmulFunction avx512vnni_matmul(QuantType type) {
       return avx512vnni::matmul_bf16;
     case QuantType::kQ4_0:
       return avx512vnni::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return avx512vnni::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return avx512vnni::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return avx512vnni::matmul_q5_1;
     case QuantType::kQ8_0:
       return avx512vnni::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return avx512vnni::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return avx512vnni::matmul_q3_k;
     case QuantType::kQ4_K:
       return avx512vnni::matmul_q4_k;
     case QuantType::kQ5_K:
       return avx512vnni::matmul_q5_k;
     case QuantType::kQ6_K:
       return avx512vnni::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return avx512vnni::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return avx512vnni::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return avx512vnni::matmul_mxfp4;
     default:
       return avx2_matmul(type);
   }

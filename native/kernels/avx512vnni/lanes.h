@@ -87,6 +87,13 @@ namespace {
   v[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
+// The binary16 of sixteen rows, row_bytes apart.
+[[maybe_unused]] inline __m512 halves_of_rows(const uint8_t* first, uint64_t row_bytes) {
+  uint16_t halves[16];
+  for (int r = 0; r < 16; ++r) halves[r] = load_u16(first + r * row_bytes);
+  return _mm512_cvtph_ps(load_32(halves));
+}
+
 // The binary16 in the lower half of each lane.
 [[maybe_unused]] inline __m512 widen_halves(__m512i lanes) {
   return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(lanes));

@@ -16,7 +16,7 @@ inline __m512i add_fifth_bit(__m512i q, __m512i high, __m512i bit) {
 
 struct Q5K {
   using Block = BlockQ5K;
-  static constexpr bool kMins = true;
+  static constexpr int kMins = 8;
   static constexpr int kOffset = 0;
   static constexpr int kSubBlockSteps = 8;
 

@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include "native/kernels/avx512vnni/avx512vnni.h"
 #include "native/kernels/avx512vnni/k_rows.h"
+#include "native/kernels/avx512vnni/scales_16.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
@@ -16,7 +17,7 @@ inline __m512i with_high_bits(__m512i low, __m512i high) {
 
 struct Q6K {
   using Block = BlockQ6K;
-  static constexpr bool kMins = false;
+  static constexpr int kMins = 0;
   static constexpr int kOffset = 32;
   static constexpr int kSubBlockSteps = 4;
 
@@ -39,42 +40,17 @@ struct Q6K {
       dot[2 * h] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, load_64(q));
       dot[2 * h + 1] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), second, load_64(q + 64));
     }
-    // Packing puts sub-block l beside sub-block 4 + l in lane l: their scales, four times each.
     const __m256i scales = _mm256_cvtepi8_epi16(load_16(w.scales));
-    const __m512i pick = _mm512_set_epi64(0x0007000700070007, 0x0003000300030003,
-                                          0x0006000600060006, 0x0002000200020002,
-                                          0x0005000500050005, 0x0001000100010001,
-                                          0x0004000400040004, 0x0000000000000000);
-    const __m512i later = _mm512_add_epi16(pick, _mm512_set1_epi16(8));
-    const __m512i all = _mm512_castsi256_si512(scales);
     const __m512i offset = _mm512_zextsi256_si512(
         _mm256_slli_epi32(_mm256_madd_epi16(scales, load_32(a.sum16)), 5));
-    const __m512i first =
-        _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(dot[0], dot[1]),
-                            _mm512_permutexvar_epi16(pick, all));
-    const __m512i both = _mm512_dpwssd_epi32(first, _mm512_packs_epi32(dot[2], dot[3]),
-                                             _mm512_permutexvar_epi16(later, all));
-    return _mm512_sub_epi32(both, offset);
-  }
-
-  static __m128i mins(const Block&, const ActivationA256&) { return _mm_setzero_si128(); }
-
-  static void unpack_scales(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
-    __m512i scales[4];
-    load_columns(rows + __builtin_offsetof(Block, scales), row_bytes, scales);
-#pragma GCC unroll 16
-    for (int j = 0; j < 16; ++j)
-      _mm512_store_si512(
-          strip.scale[j],
-          _mm512_srai_epi32(_mm512_slli_epi32(scales[j / 4], 24 - 8 * (j % 4)), 24));
-    uint16_t d[16];
-    for (int r = 0; r < 16; ++r)
-      d[r] = load_u16(rows + r * row_bytes + __builtin_offsetof(Block, d));
-    _mm512_store_ps(strip.d, _mm512_cvtph_ps(load_32(d)));
+    return _mm512_sub_epi32(apply_scales(dot, scales), offset);
   }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
-    unpack_scales(rows, row_bytes, strip);
+    __m512i scales[4];
+    load_columns(rows + __builtin_offsetof(Block, scales), row_bytes, scales);
+    store_scales<4>(scales, strip);
+    _mm512_store_ps(strip.d, halves_of_rows(rows + __builtin_offsetof(Block, d), row_bytes));
     const __m512i nibble = _mm512_set1_epi8(15);
     for (int part = 0; part < 4; ++part) {  // sixteen of a half's 32 high bytes
       const int h = part / 2, c = part % 2;

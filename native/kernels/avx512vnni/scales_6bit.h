@@ -67,18 +67,8 @@ inline void unpack_head(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
       _mm512_and_si512(head[2], six),
       _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(head[3], 4), nibbles),
                       _mm512_and_si512(_mm512_srli_epi32(head[2], 2), top))};
-  const __m512i byte = _mm512_set1_epi32(0xff);
-#pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j)
-    _mm512_store_si512(strip.scale[j],
-                       _mm512_and_si512(_mm512_srli_epi32(scale[j / 4], 8 * (j % 4)), byte));
-  // Bytes 0, 1 and 2, 3 of each lane as pairs of int16.
-  const __m512i pairs = _mm512_broadcast_i32x4(
-      _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)
-    _mm512_store_si512(strip.mins[i],
-                       _mm512_shuffle_epi8(_mm512_srli_epi32(min[i / 2], 16 * (i % 2)), pairs));
+  store_scales<2>(scale, strip);
+  store_mins<2>(min, strip);
 }
 
 }  // namespace

@@ -10,8 +10,6 @@ namespace hypura::kernels::avx512vnni {
 namespace {
 
 constexpr uint32_t kStripRows = 16;
-// From here on a strip is faster than rows in place.
-constexpr uint32_t kStripPositionsMin = 2;
 // Positions of one pass over a strip: the accumulators, 32 KiB, stay in L1 or L2.
 constexpr uint32_t kStripPositions = 256;
 // Six positions times two strips are twelve chains, enough to hide the latency of dpbusd, and 24

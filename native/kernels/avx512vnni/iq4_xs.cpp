@@ -1,0 +1,99 @@
+// IQ4_XS on AVX-512 VNNI. The table's values are 128 larger, 1..241, so that they are unsigned: in place
+// 128 * sum_j scale_j * sum32_j is subtracted once per block, in a strip each sub-block's sum begins at
+// -128 * sum32_j. Before that |isum| is at most 256 * 32 * 241 * 127 = 250,732,544.
+#if defined(__x86_64__)
+#include "native/kernels/avx512vnni/avx512vnni.h"
+#include "native/kernels/avx512vnni/iq4_values.h"
+#include "native/kernels/avx512vnni/k_rows.h"
+#include "native/kernels/blocks.h"
+
+namespace hypura::kernels::avx512vnni {
+namespace {
+
+struct IQ4XS {
+  using Block = BlockIQ4XS;
+  static constexpr int kMins = 0;
+  static constexpr int kOffset = kIq4Offset;
+  static constexpr int kSubBlockSteps = 8;
+
+  static uint32_t halves(const Block& w) { return load_u16(w.d); }
+
+  // Eight int16, offset taken off.
+  static __m128i scales(const Block& w) {
+    const __m128i head = load_16(&w);  // d, the high word, the low bytes
+    const __m128i lows =
+        _mm_shuffle_epi8(head, _mm_setr_epi8(4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7));
+    const __m128i low = _mm_and_si128(
+        _mm_srlv_epi16(lows, _mm_setr_epi16(0, 4, 8, 12, 0, 4, 8, 12)), _mm_set1_epi16(15));
+    const __m128i highs = _mm_shuffle_epi8(head, _mm_set1_epi16(0x0302));
+    const __m128i high = _mm_and_si128(
+        _mm_srlv_epi16(highs, _mm_setr_epi16(0, 2, 4, 6, 8, 10, 12, 14)), _mm_set1_epi16(3));
+    return _mm_sub_epi16(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi16(32));
+  }
+
+  static __m512i dot(const Block& w, const ActivationA256& a) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    // The first sixteen activations of four sub-blocks, and the other sixteen.
+    const __m512i first = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
+    const __m512i second = _mm512_add_epi64(first, _mm512_set1_epi64(2));
+    __m512i dot[2];  // [h]: sub-block 4 h + l in 128-bit lane l
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m512i bytes = load_64(w.low + 64 * h);
+      const __m512i q0 = load_64(a.q + 128 * h), q1 = load_64(a.q + 128 * h + 64);
+      const __m512i low = iq4_values(_mm512_and_si512(bytes, nibble));
+      const __m512i high = iq4_values(_mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
+      dot[h] = _mm512_dpbusd_epi32(
+          _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_permutex2var_epi64(q0, first, q1)),
+          high, _mm512_permutex2var_epi64(q0, second, q1));
+    }
+    // In each lane two sums of sub-block l, two of 4 + l.
+    const __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(dot[0], dot[1]),
+                                          _mm512_unpackhi_epi64(dot[0], dot[1]));
+    const __m128i scale = scales(w);
+    const __m512i pick = _mm512_setr_epi32(0, 0, 4, 4, 1, 1, 5, 5, 2, 2, 6, 6, 3, 3, 7, 7);
+    const __m512i each = _mm512_permutexvar_epi32(
+        pick, _mm512_castsi256_si512(_mm256_cvtepi16_epi32(scale)));
+    const __m512i offset = _mm512_zextsi128_si512(
+        _mm_slli_epi32(_mm_madd_epi16(scale, load_16(a.sum32)), 7));
+    return _mm512_sub_epi32(_mm512_mullo_epi32(sums, each), offset);
+  }
+
+  static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
+    __m512i head[4];  // d with the high word above it, the low bytes, eight bytes of nibbles
+    load_columns(rows, row_bytes, head);
+    _mm512_store_ps(strip.d, widen_halves(head[0]));
+    const __m512i high = _mm512_srli_epi32(head[0], 16);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      const __m512i low = _mm512_and_si512(_mm512_srli_epi32(head[1], 4 * j), _mm512_set1_epi32(15));
+      const __m512i top = _mm512_and_si512(_mm512_srli_epi32(high, 2 * j), _mm512_set1_epi32(3));
+      const __m512i six = _mm512_or_si512(low, _mm512_slli_epi32(top, 4));
+      _mm512_store_si512(strip.scale[j], _mm512_sub_epi32(six, _mm512_set1_epi32(32)));
+    }
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (int j = 0; j < 8; ++j) {
+      __m512i v[4];
+      load_columns(rows + __builtin_offsetof(Block, low) + 16 * j, row_bytes, v);
+#pragma GCC unroll 4
+      for (int s = 0; s < 4; ++s) {
+        _mm512_store_si512(strip.q[8 * j + s], iq4_values(_mm512_and_si512(v[s], nibble)));
+        _mm512_store_si512(strip.q[8 * j + 4 + s],
+                           iq4_values(_mm512_and_si512(_mm512_srli_epi16(v[s], 4), nibble)));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_iq4_xs(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                 uint64_t activation_stride, uint32_t n_positions, float* out,
+                 uint64_t out_stride) {
+  matmul_k<IQ4XS>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
+                  out_stride);
+}
+
+}  // namespace hypura::kernels::avx512vnni
+
+#endif  // __x86_64__
