@@ -98,14 +98,30 @@ MatmulFunction avx2_matmul(QuantType type) {
       return avx2::matmul_bf16;
     case QuantType::kQ4_0:
       return avx2::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return avx2::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return avx2::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return avx2::matmul_q5_1;
     case QuantType::kQ8_0:
       return avx2::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return avx2::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return avx2::matmul_q3_k;
     case QuantType::kQ4_K:
       return avx2::matmul_q4_k;
     case QuantType::kQ5_K:
       return avx2::matmul_q5_k;
     case QuantType::kQ6_K:
       return avx2::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return avx2::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return avx2::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return avx2::matmul_mxfp4;
     default:
       return scalar_matmul(type);
   }

@@ -9,13 +9,14 @@
 //
 // A type gives (all static):
 //   Block
-//   kMins: whether it has dmin
+//   kMins: how many minima a block has: 0, 8 or 16
 //   kOffset: subtract kOffset * sum_j scale_j sum16_j from isum (32 in Q6_K), else 0
-//   kSubBlockSteps: steps of four weights per scale
+//   kSigned: whether the weights in a strip are signed
+//   kSubBlockSteps: steps of four weights per scale: 4 or 8
 //   kSafeSteps: steps whose int16 sums cannot saturate
 //   halves(block): d, with dmin above it
 //   dot(block, a): eight lanes that sum to isum
-//   mins(block, a): four lanes that sum to msum
+//   mins(block, a): four lanes that sum to msum, if kMins
 //   unpack(row, stride, strip): eight rows, stride blocks apart, to a Strip but for its floats
 // Internal linkage throughout (avx2.h).
 #pragma once
@@ -37,17 +38,13 @@ constexpr uint32_t kStripPositionsMin = 4;
 constexpr uint32_t kStripPositions = 512;
 
 struct alignas(32) Strip {
-  uint8_t q[64][32];      // step s: weights 4 s .. 4 s + 3 of rows 0-7, unsigned
+  uint8_t q[64][32];      // step s: weights 4 s .. 4 s + 3 of rows 0-7
   int16_t scale[16][16];  // sub-block j: scale of row r in lanes 2 r and 2 r + 1
   int16_t pairs[8][16];   // pair i: mins (or scales, with kOffset) of sub-blocks 2 i and 2 i + 1 of
                           // row r
   float d[8];
   float dmin[8];
 };
-
-inline __m256i broadcast_4(const void* bytes) {
-  return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
-}
 
 // Two rows at once hide the sequence of addresses from the hardware's prefetcher: the next pair's
 // block is asked for here. Past the last row this asks for memory that may not exist, which a
@@ -75,7 +72,7 @@ inline void rows_in_place(const typename Type::Block* row0, const typename Type:
         _mm_add_epi32(_mm256_castsi256_si128(dot0), _mm256_extracti128_si256(dot0, 1));
     const __m128i four1 =
         _mm_add_epi32(_mm256_castsi256_si128(dot1), _mm256_extracti128_si256(dot1, 1));
-    if constexpr (Type::kMins) {
+    if constexpr (Type::kMins != 0) {
       const __m128i sums = _mm_hadd_epi32(_mm_hadd_epi32(four0, Type::mins(row0[b], *a)),
                                           _mm_hadd_epi32(four1, Type::mins(row1[b], *a)));
       const __m128 f = _mm_cvtepi32_ps(sums);
@@ -110,13 +107,14 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
       const int first = j * Type::kSubBlockSteps + part;
 #pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
-        dot[i] = _mm256_maddubs_epi16(load_32(w.q[first]), broadcast_4(a[i]->q + 4 * first));
+        dot[i] = products<Type::kSigned>(load_32(w.q[first]), broadcast_4(a[i]->q + 4 * first));
 #pragma GCC unroll 8
       for (int s = first + 1; s < first + Type::kSafeSteps; ++s) {
         const __m256i q = load_32(w.q[s]);
 #pragma GCC unroll 8
         for (int i = 0; i < kPositions; ++i)
-          dot[i] = _mm256_add_epi16(dot[i], _mm256_maddubs_epi16(q, broadcast_4(a[i]->q + 4 * s)));
+          dot[i] = _mm256_add_epi16(
+              dot[i], products<Type::kSigned>(q, broadcast_4(a[i]->q + 4 * s)));
       }
 #pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i)
@@ -127,9 +125,9 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
 #pragma GCC unroll 8
   for (int i = 0; i < kPositions; ++i) {
     __m256i paired = _mm256_setzero_si256();
-    if constexpr (Type::kMins || Type::kOffset != 0) {
-      const int16_t* sums = Type::kMins ? a[i]->sum32 : a[i]->sum16;
-      for (int j = 0; j < (Type::kMins ? 4 : 8); ++j)
+    if constexpr (Type::kMins != 0 || Type::kOffset != 0) {
+      const int16_t* sums = Type::kMins == 8 ? a[i]->sum32 : a[i]->sum16;
+      for (int j = 0; j < (Type::kMins == 8 ? 4 : 8); ++j)
         paired = _mm256_add_epi32(
             paired, _mm256_madd_epi16(load_32(w.pairs[j]), broadcast_4(sums + 2 * j)));
     }
@@ -139,7 +137,7 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
     const __m256 da = _mm256_set1_ps(a[i]->d);
     __m256 sum = _mm256_load_ps(acc[i]);
     sum = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(isum[i]), sum);
-    if constexpr (Type::kMins)
+    if constexpr (Type::kMins != 0)
       sum = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, da), _mm256_cvtepi32_ps(paired), sum);
     _mm256_store_ps(acc[i], sum);
   }

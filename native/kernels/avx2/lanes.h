@@ -54,6 +54,31 @@ struct Lanes {
   return _mm_loadu_si128(static_cast<const __m128i*>(bytes));
 }
 
+// Four bytes to all eight lanes.
+[[maybe_unused]] inline __m256i broadcast_4(const void* bytes) {
+  return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
+}
+
+// Sums of two products of weights and activations as int16. maddubs wants one unsigned operand: of
+// signed weights |w| takes that place and the sign of w moves to the activation, which is never -128.
+template <bool kSigned>
+inline __m256i products(__m256i w, __m256i x) {
+  if constexpr (kSigned) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  return _mm256_maddubs_epi16(w, x);
+}
+
+// Lane j of eight int16 (the same eight in both halves) to all lanes.
+template <int kLane>
+inline __m256i broadcast_lane(__m256i eight) {
+  return _mm256_shuffle_epi8(eight, _mm256_set1_epi16((2 * kLane + 1) << 8 | 2 * kLane));
+}
+
+// The nibbles of sixteen bytes: low ones are weights 0-15, high ones 16-31.
+[[maybe_unused]] inline __m256i nibbles(const uint8_t low[16]) {
+  const __m128i bytes = load_16(low);
+  return _mm256_and_si256(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)), _mm256_set1_epi8(15));
+}
+
 // Row r of eight holds the dwords r0 .. r7; afterwards column c holds c of every row.
 [[maybe_unused]] inline void transpose_8x8(__m256i v[8]) {
   __m256i pairs[8], quads[8];

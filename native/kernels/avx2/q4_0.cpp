@@ -8,40 +8,17 @@
 namespace hypura::kernels::avx2 {
 namespace {
 
-// Low nibbles are weights 0-15, high ones 16-31.
-inline __m256i nibbles(const BlockQ4_0& block) {
-  const __m128i bytes = load_16(block.low);
-  return _mm256_and_si256(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)), _mm256_set1_epi8(15));
-}
-
 struct Q4_0 {
   using Block = BlockQ4_0;
   static constexpr int kOffset = 8;
+  static constexpr bool kMins = false;
+  static constexpr bool kSigned = false;
+  static constexpr int kSafeSteps = 8;
 
-  static __m256i dot(const Block& block, __m256i q) {
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(nibbles(block), q), _mm256_set1_epi16(1));
-  }
+  static __m256i weights(const Block& w) { return nibbles(w.low); }
 
-  static void unpack(const Block* rows, uint64_t row_blocks, Strip& strip, uint32_t k) {
-    __m256i v[8];
-    for (uint32_t r = 0; r < 8; ++r) v[r] = nibbles(rows[r * row_blocks]);
-    transpose_8x8(v);
-    for (int s = 0; s < 8; ++s) _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), v[s]);
-  }
-
-  template <int kPositions>
-  static void strip_dot(const Strip& strip, int k, const ActivationA32* const* a, __m256i* isum) {
-    __m256i dot[kPositions];
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) dot[i] = _mm256_setzero_si256();
-    for (int s = 0; s < 8; ++s) {
-      const __m256i w = load_32(strip.q[k][s]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kPositions; ++i)
-        dot[i] = _mm256_add_epi16(dot[i], _mm256_maddubs_epi16(w, broadcast_4(a[i]->q[k] + 4 * s)));
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1));
+  static __m256 scales(const Block* w, uint64_t stride) {
+    return half_fields<__builtin_offsetof(Block, d)>(w, stride);
   }
 };
 
@@ -51,7 +28,7 @@ void matmul_q4_0(const void* weights, uint32_t n_cols, RowRange rows, const void
                  uint64_t activation_stride, uint32_t n_positions, float* out,
                  uint64_t out_stride) {
   matmul_32<Q4_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
+                out_stride);
 }
 
 }  // namespace hypura::kernels::avx2

@@ -11,8 +11,9 @@ namespace {
 
 struct Q4K {
   using Block = BlockQ4K;
-  static constexpr bool kMins = true;
+  static constexpr int kMins = 8;
   static constexpr int kOffset = 0;
+  static constexpr bool kSigned = false;
   static constexpr int kSubBlockSteps = 8;
   static constexpr int kSafeSteps = 8;
 

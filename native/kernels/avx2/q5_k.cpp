@@ -19,8 +19,9 @@ inline __m256i fifth_bit(__m256i bytes) {
 
 struct Q5K {
   using Block = BlockQ5K;
-  static constexpr bool kMins = true;
+  static constexpr int kMins = 8;
   static constexpr int kOffset = 0;
+  static constexpr bool kSigned = false;
   static constexpr int kSubBlockSteps = 8;
   static constexpr int kSafeSteps = 4;
 

@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/k_rows.h"
+#include "native/kernels/avx2/scales_16.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx2 {
@@ -22,28 +23,25 @@ inline __m256i weights_of(__m256i low, __m256i high) {
 
 struct Q6K {
   using Block = BlockQ6K;
-  static constexpr bool kMins = false;
+  static constexpr int kMins = 0;
   static constexpr int kOffset = 32;
+  static constexpr bool kSigned = false;
   static constexpr int kSubBlockSteps = 4;
   static constexpr int kSafeSteps = 2;
 
   static uint32_t halves(const Block& w) { return load_u16(w.d); }
 
-  // 32 weights are two sub-blocks: scales 2 kLanes and 2 kLanes + 1 of the eight in each half of
-  // `scales`.
   template <int kGroup>
   static __m256i dot_group(__m256i low, __m256i high, const int8_t* a, __m256i scales) {
-    constexpr int kFirst = (4 * kGroup + 1) << 8 | 4 * kGroup, kSecond = kFirst + 0x0202;
-    const __m256i pick = _mm256_setr_m128i(_mm_set1_epi16(kFirst), _mm_set1_epi16(kSecond));
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(weights_of<kGroup>(low, high), load_32(a)),
-                             _mm256_shuffle_epi8(scales, pick));
+    return apply_scales<kGroup>(
+        _mm256_maddubs_epi16(weights_of<kGroup>(low, high), load_32(a)), scales);
   }
 
   template <int kHalf>
   static __m256i dot_half(const Block& w, const ActivationA256& a, __m256i scales16) {
     const __m256i low0 = load_32(w.low + 64 * kHalf), low1 = load_32(w.low + 64 * kHalf + 32);
     const __m256i high = load_32(w.high + 32 * kHalf);
-    const __m256i scales = _mm256_permute4x64_epi64(scales16, kHalf == 0 ? 0x44 : 0xee);
+    const __m256i scales = scales_of_half<kHalf>(scales16);
     const int8_t* q = a.q + 128 * kHalf;
     return _mm256_add_epi32(_mm256_add_epi32(dot_group<0>(low0, high, q, scales),
                                              dot_group<1>(low1, high, q + 32, scales)),
@@ -67,9 +65,9 @@ struct Q6K {
 
   static void unpack(const Block* row, uint64_t stride, Strip& strip) {
     for (int r = 0; r < 8; ++r) {
-      const int8_t* scales = row[r * stride].scales;
-      for (int j = 0; j < 16; ++j) strip.scale[j][2 * r] = strip.scale[j][2 * r + 1] = scales[j];
-      for (int j = 0; j < 16; ++j) strip.pairs[j / 2][2 * r + j % 2] = scales[j];
+      const __m256i scales = _mm256_cvtepi8_epi16(load_16(row[r * stride].scales));
+      store_scales(scales, r, strip);
+      store_pairs(scales, r, strip);
     }
     for (int half = 0; half < 2; ++half) {
       __m256i low0[8], low1[8], high[8];

@@ -9,11 +9,13 @@
 // added in the same tree.
 //
 // A type gives (all static):
-//   Block; kOffset: subtract kOffset * (sum of a) from isum
-//   dot(block, q): eight lanes that sum to the block's integer before the offset
-//   unpack(rows, row_blocks, strip, k): block k of eight rows, row_blocks apart, to strip.q[k]
-//     and, where the sign is needed apart, strip.raw[k]
-//   strip_dot<n>(strip, k, a, isum): block k of eight rows times n positions, before the offset
+//   Block
+//   kOffset: subtract kOffset * (sum of a) from isum
+//   kMins: whether it has a minimum m
+//   kSigned: whether its weights are signed
+//   kSafeSteps: steps of four weights whose int16 sums cannot saturate: 1, 2, 4 or 8
+//   weights(block): 32 weights
+//   scales(blocks, stride), mins(blocks, stride): of eight blocks, stride blocks apart; mins with kMins
 // Internal linkage throughout (avx2.h).
 #pragma once
 
@@ -33,16 +35,12 @@ constexpr uint32_t kStripPositionsMin = 4;
 // Positions of one pass over a strip: the accumulators, 16 KiB, stay in L1 or L2.
 constexpr uint32_t kStripPositions = 512;
 
-// Eight blocks of eight rows. Step s of block k: weights 4 s .. 4 s + 3 of rows 0-7.
+// Eight blocks of eight rows.
 struct alignas(32) Strip {
-  uint8_t q[8][8][32];   // unsigned
-  int8_t raw[8][8][32];  // signed, for types that need the sign apart
-  float d[8][8];         // [block][row]
+  uint8_t q[8][8][32];  // [block][step]: weights 4 s .. 4 s + 3 of rows 0-7
+  float d[8][8];        // [block][row]
+  float m[8][8];
 };
-
-inline __m256i broadcast_4(const void* bytes) {
-  return _mm256_set1_epi32(static_cast<int>(load_u32(bytes)));
-}
 
 // Lane i: the sum of the eight lanes of v[i].
 inline __m256i sum_each(const __m256i v[8]) {
@@ -61,26 +59,36 @@ inline float sum_group(__m256 t) {
   return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1)));
 }
 
-// The scales of eight blocks.
-template <typename Block>
-inline __m256 load_scales(const Block* w) {
-  return _mm256_cvtph_ps(
-      _mm_setr_epi16(static_cast<short>(load_u16(w[0].d)), static_cast<short>(load_u16(w[1].d)),
-                     static_cast<short>(load_u16(w[2].d)), static_cast<short>(load_u16(w[3].d)),
-                     static_cast<short>(load_u16(w[4].d)), static_cast<short>(load_u16(w[5].d)),
-                     static_cast<short>(load_u16(w[6].d)), static_cast<short>(load_u16(w[7].d))));
+// The binary16 numbers kAt bytes into each of eight blocks, stride blocks apart.
+template <int kAt, typename Block>
+inline __m256 half_fields(const Block* w, uint64_t stride) {
+  short halves[8];
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < 8; ++i)
+    halves[i] = static_cast<short>(
+        load_u16(reinterpret_cast<const uint8_t*>(w + i * stride) + kAt));
+  return _mm256_cvtph_ps(_mm_setr_epi16(halves[0], halves[1], halves[2], halves[3], halves[4],
+                                        halves[5], halves[6], halves[7]));
 }
 
 template <typename Type>
 inline float group_in_place(const typename Type::Block* w, const ActivationA32& a) {
   __m256i v[8];
-  for (int k = 0; k < 8; ++k) v[k] = Type::dot(w[k], load_32(a.q[k]));
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k)
+    v[k] = _mm256_madd_epi16(products<Type::kSigned>(Type::weights(w[k]), load_32(a.q[k])),
+                             _mm256_set1_epi16(1));
   __m256i isum = sum_each(v);
   if constexpr (Type::kOffset != 0)
     isum = _mm256_sub_epi32(isum,
                             _mm256_mullo_epi32(load_32(a.sum), _mm256_set1_epi32(Type::kOffset)));
-  const __m256 d = _mm256_mul_ps(load_scales(w), _mm256_load_ps(a.d));
-  return sum_group(_mm256_mul_ps(d, _mm256_cvtepi32_ps(isum)));
+  const __m256 da = _mm256_load_ps(a.d), f = _mm256_cvtepi32_ps(isum);
+  const __m256 d = _mm256_mul_ps(Type::scales(w, 1), da);
+  if constexpr (Type::kMins) {
+    const __m256 sum = _mm256_mul_ps(da, _mm256_cvtepi32_ps(load_32(a.sum)));
+    return sum_group(_mm256_fmadd_ps(d, f, _mm256_mul_ps(Type::mins(w, 1), sum)));
+  }
+  return sum_group(_mm256_mul_ps(d, f));
 }
 
 template <typename Type>
@@ -96,6 +104,28 @@ inline float row_in_place(const typename Type::Block* w, uint32_t n_blocks,
   return acc;
 }
 
+// Block k of eight rows times kPositions positions, before the offset.
+template <typename Type, int kPositions>
+inline void strip_dot(const Strip& w, int k, const ActivationA32* const* a, __m256i* isum) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_setzero_si256();
+  for (int first = 0; first < 8; first += Type::kSafeSteps) {
+    __m256i dot[kPositions];
+#pragma GCC unroll 8
+    for (int s = first; s < first + Type::kSafeSteps; ++s) {
+      const __m256i q = load_32(w.q[k][s]);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i) {
+        const __m256i pairs = products<Type::kSigned>(q, broadcast_4(a[i]->q[k] + 4 * s));
+        dot[i] = s == first ? pairs : _mm256_add_epi16(dot[i], pairs);
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i)
+      isum[i] = _mm256_add_epi32(isum[i], _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1)));
+  }
+}
+
 // One group of a strip times kPositions positions; acc: [kPositions][8].
 template <typename Type, int kPositions>
 inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
@@ -108,14 +138,21 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
   __m256 t[kPositions][8];
   for (int k = 0; k < 8; ++k) {
     __m256i isum[kPositions];
-    Type::template strip_dot<kPositions>(w, k, a, isum);
+    strip_dot<Type, kPositions>(w, k, a, isum);
     const __m256 d = _mm256_load_ps(w.d[k]);
 #pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) {
       if constexpr (Type::kOffset != 0)
         isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(Type::kOffset * a[i]->sum[k]));
-      t[i][k] =
-          _mm256_mul_ps(_mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k])), _mm256_cvtepi32_ps(isum[i]));
+      const __m256 both = _mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k]));
+      const __m256 f = _mm256_cvtepi32_ps(isum[i]);
+      if constexpr (Type::kMins)
+        t[i][k] = _mm256_fmadd_ps(
+            both, f,
+            _mm256_mul_ps(_mm256_load_ps(w.m[k]),
+                          _mm256_set1_ps(a[i]->d[k] * static_cast<float>(a[i]->sum[k]))));
+      else
+        t[i][k] = _mm256_mul_ps(both, f);
     }
   }
 #pragma GCC unroll 8
@@ -135,15 +172,18 @@ inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, 
   for (uint32_t k = 0; k < 8; ++k) {
     if (k >= n) {
       __builtin_memset(strip.q[k], 0, sizeof strip.q[k]);
-      __builtin_memset(strip.raw[k], 0, sizeof strip.raw[k]);
       __builtin_memset(strip.d[k], 0, sizeof strip.d[k]);
+      __builtin_memset(strip.m[k], 0, sizeof strip.m[k]);
       continue;
     }
-    short d[8];
-    for (uint32_t r = 0; r < 8; ++r)
-      d[r] = static_cast<short>(load_u16(rows[r * row_blocks + k].d));
-    _mm256_store_ps(strip.d[k], _mm256_cvtph_ps(load_16(d)));
-    Type::unpack(rows + k, row_blocks, strip, k);
+    _mm256_store_ps(strip.d[k], Type::scales(rows + k, row_blocks));
+    if constexpr (Type::kMins) _mm256_store_ps(strip.m[k], Type::mins(rows + k, row_blocks));
+    __m256i v[8];
+#pragma GCC unroll 8
+    for (uint32_t r = 0; r < 8; ++r) v[r] = Type::weights(rows[r * row_blocks + k]);
+    transpose_8x8(v);
+    for (int s = 0; s < 8; ++s)
+      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), v[s]);
   }
 }
 

@@ -29,12 +29,6 @@ inline __m128i widen_8(uint64_t bytes) {
   return _mm_cvtepu8_epi16(_mm_cvtsi64_si128(static_cast<long long>(bytes)));
 }
 
-// Lane j of eight int16 (the same eight in both halves) to all lanes.
-template <int kLane>
-inline __m256i broadcast_lane(__m256i eight) {
-  return _mm256_shuffle_epi8(eight, _mm256_set1_epi16((2 * kLane + 1) << 8 | 2 * kLane));
-}
-
 inline __m128i dot_mins(uint64_t mins, const ActivationA256& a) {
   return _mm_madd_epi16(widen_8(mins), load_16(a.sum32));
 }

@@ -1,0 +1,37 @@
+// IQ4_NL on AVX2. Values are signed, |value| at most 127: pair sums are at most 2 * 127 * 127 = 32,258,
+// so each is widened at once.
+#if defined(__x86_64__)
+#include "native/kernels/avx2/avx2.h"
+#include "native/kernels/avx2/iq4_values.h"
+#include "native/kernels/avx2/rows_32.h"
+#include "native/kernels/blocks.h"
+
+namespace hypura::kernels::avx2 {
+namespace {
+
+struct IQ4NL {
+  using Block = BlockIQ4NL;
+  static constexpr int kOffset = 0;
+  static constexpr bool kMins = false;
+  static constexpr bool kSigned = true;
+  static constexpr int kSafeSteps = 1;
+
+  static __m256i weights(const Block& w) { return iq4_values(nibbles(w.low)); }
+
+  static __m256 scales(const Block* w, uint64_t stride) {
+    return half_fields<__builtin_offsetof(Block, d)>(w, stride);
+  }
+};
+
+}  // namespace
+
+void matmul_iq4_nl(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
+                 uint64_t activation_stride, uint32_t n_positions, float* out,
+                 uint64_t out_stride) {
+  matmul_32<IQ4NL>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
+                out_stride);
+}
+
+}  // namespace hypura::kernels::avx2
+
+#endif  // __x86_64__
