@@ -65,8 +65,9 @@ uint64_t lay_out(Scratch& s, std::byte* base, const ModelSpec& spec, uint32_t ba
   carver.take(s.k, P, uint64_t{spec.n_head_kv} * spec.head_dim_k);
   carver.take(s.v, P, uint64_t{spec.n_head_kv} * spec.head_dim_v);
   carver.take(s.attention_out, P, n_qkv_out);
-  carver.take(s.gate, P, n_mid);
-  carver.take(s.up, P, n_mid);
+  s.n_mid_rows = std::max(batch_positions, spec.n_expert == 0 ? 0 : spec.n_expert_used);
+  carver.take(s.gate, s.n_mid_rows, n_mid);
+  carver.take(s.up, s.n_mid_rows, n_mid);
   carver.take(s.cosines, P, spec.n_rot / 2);
   carver.take(s.sines, P, spec.n_rot / 2);
   carver.take(s.logits, logits_rows, spec.n_vocab);
@@ -80,12 +81,12 @@ uint64_t lay_out(Scratch& s, std::byte* base, const ModelSpec& spec, uint32_t ba
               s.attention_part_floats);
   carver.take(s.tiles, P);
   carver.take(s.input, P, n_in);
-  carver.take(s.mid, P, n_mid);
+  carver.take(s.mid, s.n_mid_rows, n_mid);
   carver.take(s.entries, P);
   carver.take(s.blocks, std::max<uint64_t>(P, spec.n_expert));
   if (spec.n_expert == 0) return carver.used();
 
-  carver.take(s.gathered, P, spec.n_embd);
+  carver.take(s.gathered, s.n_mid_rows, spec.n_embd);
   carver.take(s.router, P, spec.n_expert);
   carver.take(s.selection, n_threads, spec.n_expert);
   carver.take(s.shared_gate, P);

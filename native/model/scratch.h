@@ -50,8 +50,9 @@ struct Scratch {
   float* k = nullptr;              // (P, n_head_kv * head_dim_k)
   float* v = nullptr;              // (P, n_head_kv * head_dim_v)
   float* attention_out = nullptr;  // (P, n_qkv_out)
-  float* gate = nullptr;           // (P, n_mid)
-  float* up = nullptr;             // (P, n_mid)
+  float* gate = nullptr;           // (n_mid_rows, n_mid)
+  float* up = nullptr;             // (n_mid_rows, n_mid)
+  uint32_t n_mid_rows = 0;         // P, and K at least: the experts of a single position are computed together
   float* cosines = nullptr;        // (P, n_rot / 2)
   float* sines = nullptr;          // (P, n_rot / 2)
   float* logits = nullptr;         // (logits_rows, n_vocab)
@@ -61,12 +62,12 @@ struct Scratch {
   uint64_t attention_part_floats = 0;
   QueryTile* tiles = nullptr;  // (P) tiles of the batch's queries
   ActivationRows input;         // (P, n_in)
-  ActivationRows mid;           // (P, n_mid)
+  ActivationRows mid;           // (n_mid_rows, n_mid)
   uint32_t* entries = nullptr;  // (P) entries that want logits; while embedding, entries by token
   BlockId* blocks = nullptr;    // (max(P, n_expert)) of one request
 
   // Mixture layers only.
-  ActivationRows gathered;        // (P, n_embd) inputs of one expert's positions, side by side
+  ActivationRows gathered;        // (n_mid_rows, n_embd) inputs of each expert's positions, side by side
   float* router = nullptr;        // (P, n_expert)
   float* selection = nullptr;     // (T, n_expert) what the choice is made by
   float* shared_gate = nullptr;   // (P, 1)

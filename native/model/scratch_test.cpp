@@ -3,6 +3,7 @@
 // memory is exactly as large as announced, so that the address sanitizer sees the rest.
 #include "native/model/scratch.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -34,14 +35,17 @@ ModelSpec scratch_spec() {
   return spec;
 }
 
-TEST(scratch_buffers_never_overlap) {
+void expect_no_overlap(uint32_t batch) {
   const ModelSpec spec = scratch_spec();
-  const uint64_t bytes = scratch_bytes(spec, kBatch, kRows, kThreads);
+  const uint64_t bytes = scratch_bytes(spec, batch, kRows, kThreads);
   const std::unique_ptr<std::byte, decltype(&std::free)> memory(
       static_cast<std::byte*>(std::aligned_alloc(64, bytes)), &std::free);
-  const auto carved = Scratch::carve({memory.get(), bytes}, spec, kBatch, kRows, kThreads);
+  const auto carved = Scratch::carve({memory.get(), bytes}, spec, batch, kRows, kThreads);
   ASSERT(carved.ok());
   const Scratch& s = carved.value();
+  // The experts of one position at least.
+  const uint32_t mid_rows = std::max(batch, 2u);
+  EXPECT_EQ(s.n_mid_rows, mid_rows);
 
   struct Buffer {
     std::byte* data;
@@ -51,38 +55,38 @@ TEST(scratch_buffers_never_overlap) {
   const auto add = [&](auto* data, uint64_t count) {
     buffers.push_back({reinterpret_cast<std::byte*>(data), count * sizeof(*data)});
   };
-  const auto add_rows = [&](const ActivationRows& rows, uint32_t width) {
+  const auto add_rows = [&](const ActivationRows& rows, uint32_t n_rows, uint32_t width) {
     for (uint32_t form = 0; form < kernels::kActivationForms; ++form) {
       EXPECT(rows.stride_bytes[form] >=
              activation_bytes(static_cast<kernels::ActivationForm>(form), width));
-      add(rows.data[form], kBatch * rows.stride_bytes[form]);
+      add(rows.data[form], n_rows * rows.stride_bytes[form]);
     }
   };
-  add(s.x, kBatch * 96);
-  add(s.block_out, kBatch * 96);
-  add(s.q, kBatch * 4 * 24);
-  add(s.k, kBatch * 2 * 24);
-  add(s.v, kBatch * 2 * 40);
-  add(s.attention_out, kBatch * 4 * 40);
-  add(s.gate, kBatch * 192);
-  add(s.up, kBatch * 192);
-  add(s.cosines, kBatch * 8);
-  add(s.sines, kBatch * 8);
+  add(s.x, batch * 96);
+  add(s.block_out, batch * 96);
+  add(s.q, batch * 4 * 24);
+  add(s.k, batch * 2 * 24);
+  add(s.v, batch * 2 * 40);
+  add(s.attention_out, batch * 4 * 40);
+  add(s.gate, mid_rows * 192);
+  add(s.up, mid_rows * 192);
+  add(s.cosines, batch * 8);
+  add(s.sines, batch * 8);
   add(s.logits, kRows * 101);
   add(s.thread_row, kThreads * s.thread_row_floats);
-  add_rows(s.input, 160);
-  add_rows(s.mid, 192);
-  add(s.entries, kBatch);
-  add(s.blocks, 7);
-  add_rows(s.gathered, 96);
-  add(s.router, kBatch * 5);
+  add_rows(s.input, batch, 160);
+  add_rows(s.mid, mid_rows, 192);
+  add(s.entries, batch);
+  add(s.blocks, std::max(batch, 5u));
+  add_rows(s.gathered, mid_rows, 96);
+  add(s.router, batch * 5);
   add(s.selection, kThreads * 5);
-  add(s.shared_gate, kBatch);
-  add(s.expert_rows, kBatch * 2 * 96);
-  add(s.chosen, kBatch * 2);
-  add(s.weights, kBatch * 2);
-  add(s.row_of, kBatch * 2);
-  add(s.entry_of, kBatch * 2);
+  add(s.shared_gate, batch);
+  add(s.expert_rows, batch * 2 * 96);
+  add(s.chosen, batch * 2);
+  add(s.weights, batch * 2);
+  add(s.row_of, batch * 2);
+  add(s.entry_of, batch * 2);
   add(s.first_row, 7);
   add(s.expert_union, 5);
   EXPECT(s.thread_row_floats >= 96);
@@ -94,6 +98,11 @@ TEST(scratch_buffers_never_overlap) {
   for (size_t i = 0; i < buffers.size(); ++i)
     for (uint64_t b = 0; b < buffers[i].bytes; ++b)
       ASSERT(buffers[i].data[b] == static_cast<std::byte>(i + 1));
+}
+
+TEST(scratch_buffers_never_overlap) {
+  expect_no_overlap(kBatch);
+  expect_no_overlap(1);
 }
 
 TEST(scratch_refuses_one_byte_too_few) {

@@ -250,6 +250,12 @@ Result<std::optional<BlockLease>> BlockCache::next(BlockKind kind) {
   return std::optional(std::move(lease));
 }
 
+std::optional<BlockId> BlockCache::another_expert() {
+  if (fixed_) return fixed_->another(BlockKind::kExpert);
+  state_->pump();
+  return state_->experts.another();
+}
+
 void BlockCache::release_lease(BlockLease& lease) {
   State& s = *state_;
   const bool expert = s.is(lease.block_, BlockKind::kExpert);

@@ -180,6 +180,9 @@ class BlockCache {
   // Hold at most one lease when the pool is as small as it may be (two slots).
   Result<std::optional<BlockLease>> next_expert();
   Result<std::optional<BlockLease>> next_row_band();
+  // What next_expert() would hand out at once, if that can be held beside other leases: empty when it would wait, and when
+  // blocks of the request wait for slots that those leases hold.
+  std::optional<BlockId> another_expert();
 
   // After load(), when every copy was seen to be unchanged: the bytes in their places are good. What is read into such
   // places from here on comes from the first copy alone, because drop_copy() does not forget it.

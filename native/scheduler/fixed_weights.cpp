@@ -36,9 +36,15 @@ void FixedWeights::request(std::span<const BlockId> blocks) {
 }
 
 std::optional<BlockId> FixedWeights::next(BlockKind kind) {
-  Request& request = request_of(kind);
+  const std::optional<BlockId> block = another(kind);
+  if (block) ++request_of(kind).next;
+  return block;
+}
+
+std::optional<BlockId> FixedWeights::another(BlockKind kind) {
+  const Request& request = request_of(kind);
   if (request.next == request.blocks.size()) return std::nullopt;
-  return request.blocks[request.next++];
+  return request.blocks[request.next];
 }
 
 void FixedWeights::used(BlockId block) {

@@ -39,6 +39,8 @@ class FixedWeights {
   void request(std::span<const BlockId> blocks);
   // In the order of the request; empty when all were handed out.
   std::optional<BlockId> next(BlockKind kind);
+  // What next() would hand out.
+  std::optional<BlockId> another(BlockKind kind);
 
   CacheCounters counters;  // hits and their bytes; nothing else ever happens
 

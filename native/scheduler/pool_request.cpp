@@ -145,6 +145,11 @@ PoolRequest::Step PoolRequest::next(SlotId& slot) {
   return pool_.busy_count() > 0 || pool_.free_count() > 0 ? Step::kWait : Step::kStuck;
 }
 
+std::optional<BlockId> PoolRequest::another() const {
+  if (missing_begin_ < missing_.size() || arrived_begin_ == arrived_.size()) return {};
+  return pool_.block(arrived_[arrived_begin_]);
+}
+
 bool PoolRequest::has(BlockId block) const {
   const auto slot = pool_.find(block);
   return slot && !ahead_[index_of(*slot)];

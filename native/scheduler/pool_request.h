@@ -45,6 +45,8 @@ class PoolRequest {
     kStuck,   // every slot is leased by the caller
   };
   Step next(SlotId& slot);
+  // What next() would hand out, when no block of the request waits for a slot.
+  std::optional<BlockId> another() const;
   const FetchOutcome& failure() const { return failure_; }
   // Whether a block is here or on its way, other than by a read-ahead that was of no use yet.
   bool has(BlockId block) const;

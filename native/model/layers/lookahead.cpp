@@ -20,9 +20,10 @@ void guess_experts(const Sweep& sweep, const LayerWeights& next) {
                         .n_rows = router.n_rows,
                         .activations = s.gathered.row(router.form, 0),
                         .activation_stride = s.gathered.stride(router.form),
+                        .n_positions = 1,
                         .out = s.router,
                         .out_stride = router.n_rows};
-  multiply(sweep, {&segment, 1}, router.n_cols, 1);
+  multiply(sweep, {&segment, 1}, router.n_cols);
   if (!choose_experts(sweep.spec, sweep.kernels, s.router, next.moe.selection_bias, s.selection,
                       s.guessed, s.guess_weights))
     return;

@@ -1,9 +1,12 @@
 #include "native/model/layers/moe.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "native/base/check.h"
 #include "native/model/layers/ffn.h"
@@ -22,9 +25,10 @@ void multiply_trunk(const Sweep& sweep, const TrunkMatrix& matrix, float* out) {
                         .n_rows = matrix.n_rows,
                         .activations = sweep.scratch.input.row(matrix.form, 0),
                         .activation_stride = sweep.scratch.input.stride(matrix.form),
+                        .n_positions = sweep.n_entries(),
                         .out = out,
                         .out_stride = matrix.n_rows};
-  multiply(sweep, {&segment, 1}, matrix.n_cols, sweep.n_entries());
+  multiply(sweep, {&segment, 1}, matrix.n_cols);
 }
 
 // Fills chosen and weights of all entries.
@@ -101,66 +105,127 @@ Status begin_results(const Sweep& sweep, const LayerWeights& weights, uint16_t l
   return {};
 }
 
-// The inputs of one expert's rows in one form, side by side. A single one is used where it lies.
-const std::byte* gather(const Sweep& sweep, ActivationForm form, uint32_t first_row,
-                        uint32_t n_rows) {
+// Experts that are computed together: one job for the products of all, instead of some for each.
+struct ExpertBatch {
+  static constexpr uint32_t kExpertsMax = 16;
+  struct Part {
+    scheduler::BlockLease lease;
+    uint32_t expert;
+    uint32_t first_row;  // of expert_rows
+    uint32_t n_rows;
+    uint32_t at;  // first row of gate, up, mid and gathered
+  };
+  std::array<Part, kExpertsMax> storage;
+  uint32_t n_parts = 0;
+  uint32_t n_rows = 0;
+
+  std::span<const Part> parts() const { return {storage.data(), n_parts}; }
+};
+
+// Waits for one expert, and takes those that are there besides while scratch has rows for them. Empty when all were computed.
+Status take_experts(const Sweep& sweep, const MoeWeights& weights, ExpertBatch& batch) {
   const Scratch& s = sweep.scratch;
-  if (n_rows == 1) return s.input.row(form, s.entry_of[first_row]);
-  // Rows of `input` may be wider apart than a vector of n_embd is long; those of `gathered` are exactly as far.
-  const uint64_t bytes = s.gathered.stride(form);
-  sweep.pool.for_each(n_rows, 16, [&](uint32_t begin, uint32_t end, uint32_t) {
-    for (uint32_t i = begin; i < end; ++i)
-      std::memcpy(s.gathered.row(form, i), s.input.row(form, s.entry_of[first_row + i]), bytes);
-  });
-  return s.gathered.row(form, 0);
+  do {
+    HYPURA_TRY_ASSIGN(std::optional<scheduler::BlockLease> lease, sweep.cache.next_expert());
+    if (!lease) return {};
+    const uint32_t expert = index_of(lease->block()) - weights.first_block;
+    CHECK(expert < sweep.spec.n_expert);
+    const uint32_t first_row = s.first_row[expert];
+    const uint32_t n_rows = s.first_row[expert + 1] - first_row;
+    batch.storage[batch.n_parts++] = {std::move(*lease), expert, first_row, n_rows, batch.n_rows};
+    batch.n_rows += n_rows;
+    const std::optional<BlockId> another = sweep.cache.another_expert();
+    if (!another) return {};
+    const uint32_t next = index_of(*another) - weights.first_block;
+    if (batch.n_rows + s.first_row[next + 1] - s.first_row[next] > s.n_mid_rows) return {};
+  } while (batch.n_parts < ExpertBatch::kExpertsMax);
+  return {};
 }
 
-// All positions of one expert, into its rows of expert_rows.
-Status compute_expert(const Sweep& sweep, const MoeWeights& weights, uint16_t layer,
-                      const scheduler::BlockLease& lease) {
+// The inputs of one expert's rows in one form, side by side. A single one is used where it lies.
+const std::byte* gather(const Sweep& sweep, ActivationForm form, const ExpertBatch::Part& part) {
+  const Scratch& s = sweep.scratch;
+  if (part.n_rows == 1) return s.input.row(form, s.entry_of[part.first_row]);
+  // Rows of `input` may be wider apart than a vector of n_embd is long; those of `gathered` are exactly as far.
+  const uint64_t bytes = s.gathered.stride(form);
+  sweep.pool.for_each(part.n_rows, 16, [&](uint32_t begin, uint32_t end, uint32_t) {
+    for (uint32_t i = begin; i < end; ++i)
+      std::memcpy(s.gathered.row(form, part.at + i),
+                  s.input.row(form, s.entry_of[part.first_row + i]), bytes);
+  });
+  return s.gathered.row(form, part.at);
+}
+
+// gate and up of all positions of the batch.
+void multiply_gate_up(const Sweep& sweep, const MoeWeights& weights, const ExpertBatch& batch) {
   const ModelSpec& spec = sweep.spec;
   const Scratch& s = sweep.scratch;
-  const uint32_t expert = index_of(lease.block()) - weights.first_block;
-  CHECK(expert < spec.n_expert);
-  const uint32_t first_row = s.first_row[expert];
-  const uint32_t n_rows = s.first_row[expert + 1] - first_row;
-  const auto& [gate, up, down] = weights.experts[expert];
-
-  const std::byte* gate_rows = lease.extent(0);
-  const std::byte* up_rows = weights.fused_gate_up
-                                 ? gate_rows + spec.n_ff_expert * row_bytes(*gate.type, spec.n_embd)
-                                 : lease.extent(1);
-  const ActivationForm gate_form = gate.type->form;
-  const ActivationForm up_form = up.type->form;
-  const std::byte* gate_input = gather(sweep, gate_form, first_row, n_rows);
-  const std::byte* up_input =
-      up_form == gate_form ? gate_input : gather(sweep, up_form, first_row, n_rows);
-  const Segment gate_up[] = {{.matmul = gate.matmul,
+  std::array<Segment, 2 * ExpertBatch::kExpertsMax> segments;
+  uint32_t n_segments = 0;
+  for (const ExpertBatch::Part& part : batch.parts()) {
+    const auto& [gate, up, down] = weights.experts[part.expert];
+    const std::byte* gate_rows = part.lease.extent(0);
+    const std::byte* up_rows = weights.fused_gate_up
+                                   ? gate_rows + spec.n_ff_expert * row_bytes(*gate.type, spec.n_embd)
+                                   : part.lease.extent(1);
+    const ActivationForm gate_form = gate.type->form;
+    const ActivationForm up_form = up.type->form;
+    const std::byte* gate_input = gather(sweep, gate_form, part);
+    const std::byte* up_input = up_form == gate_form ? gate_input : gather(sweep, up_form, part);
+    const uint64_t at = uint64_t{part.at} * spec.n_ff_expert;
+    segments[n_segments++] = {.matmul = gate.matmul,
                               .weights = gate_rows,
                               .n_rows = spec.n_ff_expert,
                               .activations = gate_input,
                               .activation_stride = s.gathered.stride(gate_form),
-                              .out = s.gate,
-                              .out_stride = spec.n_ff_expert},
-                             {.matmul = up.matmul,
+                              .n_positions = part.n_rows,
+                              .out = s.gate + at,
+                              .out_stride = spec.n_ff_expert};
+    segments[n_segments++] = {.matmul = up.matmul,
                               .weights = up_rows,
                               .n_rows = spec.n_ff_expert,
                               .activations = up_input,
                               .activation_stride = s.gathered.stride(up_form),
-                              .out = s.up,
-                              .out_stride = spec.n_ff_expert}};
-  multiply(sweep, gate_up, spec.n_embd, n_rows);
+                              .n_positions = part.n_rows,
+                              .out = s.up + at,
+                              .out_stride = spec.n_ff_expert};
+  }
+  multiply(sweep, {segments.data(), n_segments}, spec.n_embd);
+}
 
-  HYPURA_TRY(activate(sweep, n_rows, spec.n_ff_expert, form_set(down.type->form), layer));
-  const Segment result{.matmul = down.matmul,
-                       .weights = lease.extent(weights.fused_gate_up ? 1 : 2),
-                       .n_rows = spec.n_embd,
-                       .activations = s.mid.row(down.type->form, 0),
-                       .activation_stride = s.mid.stride(down.type->form),
-                       .out = s.expert_rows + uint64_t{first_row} * spec.n_embd,
-                       .out_stride = spec.n_embd};
-  multiply(sweep, {&result, 1}, spec.n_ff_expert, n_rows);
-  return {};
+// down of all positions of the batch, into their rows of expert_rows.
+void multiply_down(const Sweep& sweep, const MoeWeights& weights, const ExpertBatch& batch) {
+  const ModelSpec& spec = sweep.spec;
+  const Scratch& s = sweep.scratch;
+  std::array<Segment, ExpertBatch::kExpertsMax> segments;
+  uint32_t n_segments = 0;
+  for (const ExpertBatch::Part& part : batch.parts()) {
+    const ExpertMatrix& down = weights.experts[part.expert][2];
+    segments[n_segments++] = {.matmul = down.matmul,
+                              .weights = part.lease.extent(weights.fused_gate_up ? 1 : 2),
+                              .n_rows = spec.n_embd,
+                              .activations = s.mid.row(down.type->form, part.at),
+                              .activation_stride = s.mid.stride(down.type->form),
+                              .n_positions = part.n_rows,
+                              .out = s.expert_rows + uint64_t{part.first_row} * spec.n_embd,
+                              .out_stride = spec.n_embd};
+  }
+  multiply(sweep, {segments.data(), n_segments}, spec.n_ff_expert);
+}
+
+// All experts that were asked for, into expert_rows.
+Status compute_experts(const Sweep& sweep, const MoeWeights& weights, uint16_t layer) {
+  while (true) {
+    ExpertBatch batch;
+    HYPURA_TRY(take_experts(sweep, weights, batch));
+    if (batch.n_parts == 0) return {};
+    multiply_gate_up(sweep, weights, batch);
+    FormSet down_forms = 0;
+    for (const ExpertBatch::Part& part : batch.parts())
+      down_forms |= form_set(weights.experts[part.expert][2].type->form);
+    HYPURA_TRY(activate(sweep, batch.n_rows, sweep.spec.n_ff_expert, down_forms, layer));
+    multiply_down(sweep, weights, batch);
+  }
 }
 
 // block_out += weight * row, in rank order.
@@ -190,11 +255,7 @@ Status feed_forward_mixture(const Sweep& sweep, const LayerWeights& weights, uin
   HYPURA_TRY(request_union(sweep, moe, layer));
   if (next != nullptr) guess_experts(sweep, *next);
   HYPURA_TRY(begin_results(sweep, weights, layer));
-  while (true) {
-    HYPURA_TRY_ASSIGN(const std::optional<scheduler::BlockLease> lease, sweep.cache.next_expert());
-    if (!lease) break;
-    HYPURA_TRY(compute_expert(sweep, moe, layer, *lease));
-  }
+  HYPURA_TRY(compute_experts(sweep, moe, layer));
   add_expert_rows(sweep);
   add_block(sweep, nullptr, weights.ffn_post_norm);
   return {};

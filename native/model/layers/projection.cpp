@@ -20,8 +20,8 @@ constexpr uint64_t kProductsPerPiece = 256 * 1024;
 constexpr uint32_t kRowsPerStrip = 32;
 constexpr uint32_t kRowsPerPieceMax = 512;
 
-uint32_t rows_per_piece(uint32_t n_cols, uint32_t n_positions) {
-  const uint64_t products_per_row = std::max<uint64_t>(1, uint64_t{n_cols} * n_positions);
+uint32_t rows_per_piece(uint32_t n_cols, uint64_t n_positions) {
+  const uint64_t products_per_row = std::max<uint64_t>(1, n_cols * n_positions);
   const uint64_t rows = align_up(kProductsPerPiece / products_per_row, kRowsPerStrip);
   return static_cast<uint32_t>(std::clamp<uint64_t>(rows, kRowsPerStrip, kRowsPerPieceMax));
 }
@@ -76,11 +76,15 @@ Status quantize_normed(const Sweep& sweep, const uint32_t* of_entries, uint32_t 
   return finite.load(std::memory_order_relaxed) ? Status() : non_finite(layer, what);
 }
 
-void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_cols,
-              uint32_t n_positions) {
+void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_cols) {
   uint32_t n_rows = 0;
-  for (const Segment& segment : segments) n_rows += segment.n_rows;
-  const uint32_t grain = rows_per_piece(n_cols, n_positions);
+  uint64_t n_outputs = 0;
+  for (const Segment& segment : segments) {
+    n_rows += segment.n_rows;
+    n_outputs += uint64_t{segment.n_rows} * segment.n_positions;
+  }
+  if (n_rows == 0) return;
+  const uint32_t grain = rows_per_piece(n_cols, n_outputs / n_rows);
   sweep.pool.for_each(n_rows, grain, [&](uint32_t begin, uint32_t end, uint32_t) {
     uint32_t first = 0;  // row of the job at which the segment begins
     for (const Segment& segment : segments) {
@@ -88,7 +92,7 @@ void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_
       const uint32_t to = std::min(end, first + segment.n_rows);
       if (from < to)
         segment.matmul(segment.weights, n_cols, {from - first, to - first}, segment.activations,
-                       segment.activation_stride, n_positions, segment.out, segment.out_stride);
+                       segment.activation_stride, segment.n_positions, segment.out, segment.out_stride);
       first += segment.n_rows;
     }
   });
@@ -114,11 +118,12 @@ Status project(const Sweep& sweep, std::span<const Projection> group, const Acti
                                 .n_rows = band.row_count,
                                 .activations = input.row(matrix.form, 0),
                                 .activation_stride = input.stride(matrix.form),
+                                .n_positions = n_positions,
                                 .out = at->out + band.row_begin,
                                 .out_stride = matrix.n_rows};
       ++block;
     }
-    multiply(sweep, {segments.data(), n_segments}, last.n_cols, n_positions);
+    multiply(sweep, {segments.data(), n_segments}, last.n_cols);
   }
   return {};
 }

@@ -58,13 +58,13 @@ struct Segment {
   uint32_t n_rows = 0;
   const std::byte* activations = nullptr;  // position 0
   uint64_t activation_stride = 0;
+  uint32_t n_positions = 0;
   float* out = nullptr;
   uint64_t out_stride = 0;
 };
 
 // All segments in one job: (n_rows, n_cols) times n_positions vectors each.
-void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_cols,
-              uint32_t n_positions);
+void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_cols);
 
 // One product of a use group, out (n_positions, matrix.n_rows), rows n_rows apart.
 struct Projection {
