@@ -66,7 +66,7 @@ uint32_t attention_tile_positions(uint32_t n_group) { return std::max(1u, kTileR
 uint64_t attention_scratch_floats(uint32_t n_rows, uint32_t head_dim_k, uint32_t head_dim_v) {
   const uint64_t k_width = align_up(head_dim_k, kLanes), v_width = align_up(head_dim_v, kLanes);
   // Per row its query and its scores; widened, some rows of K and of V.
-  return n_rows * (k_width + kPositionsPerPage) + kWidenedKeys * k_width + kWidenedValues * v_width;
+  return n_rows * (k_width + kScoreStride) + kWidenedKeys * k_width + kWidenedValues * v_width;
 }
 
 uint64_t attention_part_floats(uint32_t n_rows, uint32_t head_dim_v) {

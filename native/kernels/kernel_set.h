@@ -48,6 +48,9 @@ struct KeyRange {
 // heads of 128.
 inline constexpr uint32_t kWidenedKeys = 16;
 inline constexpr uint32_t kWidenedValues = 32;
+// Floats from the scores of one query to those of the next: a chunk's, and a cache line, without which the scores of many
+// queries for one key would share a few sets of L1.
+inline constexpr uint32_t kScoreStride = 256 + 16;
 
 // Queries of consecutive positions that share a kv head, and one chunk of at most 256 keys. Row r of a chunk is head
 // r % n_group of position r / n_group; there are n_positions * n_group rows.

@@ -15,8 +15,6 @@
 namespace hypura::kernels::avx2 {
 namespace {
 
-constexpr uint32_t kChunk = 256;  // positions of a chunk (kPositionsPerPage)
-
 inline uint32_t to_sixteen(uint32_t n) { return (n + 15) / 16 * 16; }
 inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 inline uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
@@ -70,7 +68,7 @@ inline __m128 fold_each(const Lanes acc[4]) {
   return _mm_shuffle_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1), 0x88);
 }
 
-// scores[r][i] = scale * (q_r . k_i) for kRows queries and sixteen keys; scores are kChunk apart.
+// scores[r][i] = scale * (q_r . k_i) for kRows queries and sixteen keys; scores are kScoreStride apart.
 template <int kRows>
 inline void score_rows(const float* q, const float* keys, uint32_t width, float scale,
                        float* scores) {
@@ -98,7 +96,7 @@ inline void score_rows(const float* q, const float* keys, uint32_t width, float 
     const __m128 sums = _mm_mul_ps(_mm_set1_ps(scale), fold_each(acc));
     if constexpr (kRows == 2) {
       _mm_storel_pi(reinterpret_cast<__m64*>(scores + first), sums);
-      _mm_storeh_pi(reinterpret_cast<__m64*>(scores + kChunk + first), sums);
+      _mm_storeh_pi(reinterpret_cast<__m64*>(scores + kScoreStride + first), sums);
     } else {
       _mm_storeu_ps(scores + first, sums);
     }
@@ -114,7 +112,8 @@ inline void score(const AttentionChunk& c, const float* q, uint32_t width, float
   for (uint32_t i = first.begin / 16 * 16; i < last.end; i += 16) {
     for (uint32_t k = 0; k < 16; ++k)
       if (i + k >= first.begin && i + k < last.end)
-        widen_row(c.keys, c.k_type, c.head_dim_k, i + k, widened + static_cast<uint64_t>(k) * width);
+        widen_row(c.keys, c.k_type, c.head_dim_k, i + k,
+                  widened + static_cast<uint64_t>(k) * width);
       else
         __builtin_memset(widened + static_cast<uint64_t>(k) * width, 0, width * sizeof(float));
     // Rows outside of [r, end) see none of these keys.
@@ -124,10 +123,10 @@ inline void score(const AttentionChunk& c, const float* q, uint32_t width, float
     uint32_t r = begin;
     for (; r + 2 <= end; r += 2)
       score_rows<2>(q + static_cast<uint64_t>(r) * width, widened, width, c.scale,
-                    scores + r * kChunk + i);
+                    scores + r * kScoreStride + i);
     if (r < end)
       score_rows<1>(q + static_cast<uint64_t>(r) * width, widened, width, c.scale,
-                    scores + r * kChunk + i);
+                    scores + r * kScoreStride + i);
   }
 }
 
@@ -156,19 +155,21 @@ inline void soften(float* scores, KeyRange seen, float* max_out, float* sum_out)
 }
 
 // out[r][d] = fma(p[r][i], v[i][d], out[r][d]), ascending in i, for kRows rows that see all of these
-// keys; out and v are `width` apart.
+// keys; out and v are `width` apart. Rows whose bit of `fresh` is set begin with +0.
 template <int kRows>
-inline void add_rows(const float* p, const float* v, uint32_t n, uint32_t width, float* out) {
+inline void add_rows(const float* p, const float* v, uint32_t n, uint32_t width, uint32_t fresh,
+                     float* out) {
   for (uint32_t d = 0; d < width; d += 16) {
     Lanes acc[kRows];
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) acc[r] = load_lanes(out + static_cast<uint64_t>(r) * width + d);
+    for (int r = 0; r < kRows; ++r)
+      acc[r] = fresh >> r & 1 ? zero_lanes() : load_lanes(out + static_cast<uint64_t>(r) * width + d);
     const float* value = v + d;
     for (uint32_t i = 0; i < n; ++i, value += width) {
       const Lanes here = load_lanes(value);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        const __m256 weight = _mm256_set1_ps(p[r * kChunk + i]);
+        const __m256 weight = _mm256_set1_ps(p[r * kScoreStride + i]);
         acc[r].low = _mm256_fmadd_ps(weight, here.low, acc[r].low);
         acc[r].high = _mm256_fmadd_ps(weight, here.high, acc[r].high);
       }
@@ -187,14 +188,18 @@ inline void add_four(const AttentionChunk& c, uint32_t row, const float* p, cons
     const KeyRange seen = c.seen[(row + r) / c.n_group];
     const uint32_t a = most(from, seen.begin), b = least(to, seen.end);
     if (a < b)
-      add_rows<1>(p + r * kChunk + a, v + static_cast<uint64_t>(a - begin) * width, b - a, width,
-                  out + static_cast<uint64_t>(r) * width);
+      add_rows<1>(p + r * kScoreStride + a, v + static_cast<uint64_t>(a - begin) * width, b - a, width,
+                  a == seen.begin, out + static_cast<uint64_t>(r) * width);
   };
   uint32_t from = most(begin, last.begin), to = least(end, first.end);
   if (from >= to) from = to = end;  // nothing is seen by all
   for (uint32_t r = 0; r < 4; ++r) alone(r, begin, from);
-  if (from < to)
-    add_rows<4>(p + from, v + static_cast<uint64_t>(from - begin) * width, to - from, width, out);
+  if (from < to) {
+    uint32_t fresh = 0;
+    for (uint32_t r = 0; r < 4; ++r) fresh |= (c.seen[(row + r) / c.n_group].begin == from) << r;
+    add_rows<4>(p + from, v + static_cast<uint64_t>(from - begin) * width, to - from, width, fresh,
+                out);
+  }
   for (uint32_t r = 0; r < 4; ++r) alone(r, to, end);
 }
 
@@ -202,20 +207,26 @@ inline void add_values(const AttentionChunk& c, const float* p, uint32_t width, 
                        float* out) {
   const uint32_t n_rows = c.n_positions * c.n_group;
   const KeyRange first = c.seen[0], last = c.seen[c.n_positions - 1];
-  __builtin_memset(out, 0, static_cast<uint64_t>(n_rows) * width * sizeof(float));
   for (uint32_t i = first.begin; i < last.end; i += kWidenedValues) {
     const uint32_t end = least(i + kWidenedValues, last.end);
     for (uint32_t k = i; k < end; ++k)
-      widen_row(c.values, c.v_type, c.head_dim_v, k, widened + static_cast<uint64_t>(k - i) * width);
+      widen_row(c.values, c.v_type, c.head_dim_v, k,
+                widened + static_cast<uint64_t>(k - i) * width);
     uint32_t r = 0;
+    if (last.begin <= i && end <= first.end) {  // all see all of it
+      const uint32_t fresh = i == first.begin ? 15 : 0;
+      for (; r + 4 <= n_rows; r += 4)
+        add_rows<4>(p + r * kScoreStride + i, widened, end - i, width, fresh,
+                    out + static_cast<uint64_t>(r) * width);
+    }
     for (; r + 4 <= n_rows; r += 4)
-      add_four(c, r, p + r * kChunk, widened, i, end, width, out + static_cast<uint64_t>(r) * width);
+      add_four(c, r, p + r * kScoreStride, widened, i, end, width, out + static_cast<uint64_t>(r) * width);
     for (; r < n_rows; ++r) {
       const KeyRange seen = c.seen[r / c.n_group];
       const uint32_t a = most(i, seen.begin), b = least(end, seen.end);
       if (a < b)
-        add_rows<1>(p + r * kChunk + a, widened + static_cast<uint64_t>(a - i) * width, b - a, width,
-                    out + static_cast<uint64_t>(r) * width);
+        add_rows<1>(p + r * kScoreStride + a, widened + static_cast<uint64_t>(a - i) * width, b - a, width,
+                    a == seen.begin, out + static_cast<uint64_t>(r) * width);
     }
   }
 }
@@ -225,8 +236,8 @@ inline void add_values(const AttentionChunk& c, const float* p, uint32_t width, 
 void attention(const AttentionChunk& c, const AttentionPart& part, float* scratch) {
   const uint32_t n_rows = c.n_positions * c.n_group;
   const uint32_t k_width = to_sixteen(c.head_dim_k), v_width = to_sixteen(c.head_dim_v);
-  float* scores = scratch;                                     // [n_rows][kChunk]
-  float* q = scores + static_cast<uint64_t>(n_rows) * kChunk;  // [n_rows][k_width]
+  float* scores = scratch;                                     // [n_rows][kScoreStride]
+  float* q = scores + static_cast<uint64_t>(n_rows) * kScoreStride;  // [n_rows][k_width]
   float* keys = q + static_cast<uint64_t>(n_rows) * k_width;   // [kWidenedKeys][k_width]
   float* values = keys + kWidenedKeys * k_width;               // [kWidenedValues][v_width]
   static_assert(kWidenedKeys == 16, "score() widens sixteen keys");
@@ -235,11 +246,12 @@ void attention(const AttentionChunk& c, const AttentionPart& part, float* scratc
     float* row = q + static_cast<uint64_t>(r) * k_width;
     __builtin_memcpy(row, c.q + r / c.n_group * c.q_position_stride + r % c.n_group * c.q_head_stride,
                      c.head_dim_k * sizeof(float));
-    __builtin_memset(row + c.head_dim_k, 0, (k_width - c.head_dim_k) * sizeof(float));
+    if (k_width != c.head_dim_k)
+      __builtin_memset(row + c.head_dim_k, 0, (k_width - c.head_dim_k) * sizeof(float));
   }
   score(c, q, k_width, keys, scores);
   for (uint32_t r = 0; r < n_rows; ++r)
-    soften(scores + r * kChunk, c.seen[r / c.n_group], &part.max[r], &part.sum[r]);
+    soften(scores + r * kScoreStride, c.seen[r / c.n_group], &part.max[r], &part.sum[r]);
   add_values(c, scores, v_width, values, part.out);
 }
 

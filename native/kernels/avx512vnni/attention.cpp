@@ -15,8 +15,6 @@
 namespace hypura::kernels::avx512vnni {
 namespace {
 
-constexpr uint32_t kChunk = 256;  // positions of a chunk (kPositionsPerPage)
-
 inline uint32_t to_sixteen(uint32_t n) { return (n + 15) / 16 * 16; }
 inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 inline uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
@@ -65,7 +63,7 @@ inline __m512 fold_each(const __m512 acc[16]) {
                        _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
 }
 
-// scores[r][i] = scale * (q_r . k_i) for kRows queries and sixteen keys; scores are kChunk apart.
+// scores[r][i] = scale * (q_r . k_i) for kRows queries and sixteen keys; scores are kScoreStride apart.
 template <int kRows>
 inline void score_rows(const float* q, const float* keys, uint32_t width, __m512 scale,
                        float* scores) {
@@ -91,12 +89,12 @@ inline void score_rows(const float* q, const float* keys, uint32_t width, __m512
     const __m512 sums = _mm512_mul_ps(scale, fold_each(acc));
     if constexpr (kRows == 4) {
       _mm_storeu_ps(scores + first, _mm512_castps512_ps128(sums));
-      _mm_storeu_ps(scores + kChunk + first, _mm512_extractf32x4_ps(sums, 1));
-      _mm_storeu_ps(scores + 2 * kChunk + first, _mm512_extractf32x4_ps(sums, 2));
-      _mm_storeu_ps(scores + 3 * kChunk + first, _mm512_extractf32x4_ps(sums, 3));
+      _mm_storeu_ps(scores + kScoreStride + first, _mm512_extractf32x4_ps(sums, 1));
+      _mm_storeu_ps(scores + 2 * kScoreStride + first, _mm512_extractf32x4_ps(sums, 2));
+      _mm_storeu_ps(scores + 3 * kScoreStride + first, _mm512_extractf32x4_ps(sums, 3));
     } else if constexpr (kRows == 2) {
       _mm256_storeu_ps(scores + first, _mm512_castps512_ps256(sums));
-      _mm256_storeu_ps(scores + kChunk + first, _mm512_extractf32x8_ps(sums, 1));
+      _mm256_storeu_ps(scores + kScoreStride + first, _mm512_extractf32x8_ps(sums, 1));
     } else {
       _mm512_storeu_ps(scores, sums);
     }
@@ -113,7 +111,8 @@ inline void score(const AttentionChunk& c, const float* q, uint32_t width, float
   for (uint32_t i = first.begin / 16 * 16; i < last.end; i += 16) {
     for (uint32_t k = 0; k < 16; ++k)
       if (i + k >= first.begin && i + k < last.end)
-        widen_row(c.keys, c.k_type, c.head_dim_k, i + k, widened + static_cast<uint64_t>(k) * width);
+        widen_row(c.keys, c.k_type, c.head_dim_k, i + k,
+                  widened + static_cast<uint64_t>(k) * width);
       else
         __builtin_memset(widened + static_cast<uint64_t>(k) * width, 0, width * sizeof(float));
     // Rows outside of [r, end) see none of these keys.
@@ -123,15 +122,15 @@ inline void score(const AttentionChunk& c, const float* q, uint32_t width, float
     uint32_t r = begin;
     for (; r + 4 <= end; r += 4)
       score_rows<4>(q + static_cast<uint64_t>(r) * width, widened, width, scale,
-                    scores + r * kChunk + i);
+                    scores + r * kScoreStride + i);
     if (r + 2 <= end) {
       score_rows<2>(q + static_cast<uint64_t>(r) * width, widened, width, scale,
-                    scores + r * kChunk + i);
+                    scores + r * kScoreStride + i);
       r += 2;
     }
     if (r < end)
       score_rows<1>(q + static_cast<uint64_t>(r) * width, widened, width, scale,
-                    scores + r * kChunk + i);
+                    scores + r * kScoreStride + i);
   }
 }
 
@@ -160,22 +159,24 @@ inline void soften(float* scores, KeyRange seen, float* max_out, float* sum_out)
 }
 
 // out[r][d] = fma(p[r][i], v[i][d], out[r][d]), ascending in i, for kRows rows and kVectors times
-// sixteen dimensions; out and v are `width` apart.
+// sixteen dimensions; out and v are `width` apart. Rows whose bit of `fresh` is set begin with +0.
 template <int kRows, int kVectors>
-inline void add_block(const float* p, const float* v, uint32_t n, uint32_t width, float* out) {
+inline void add_block(const float* p, const float* v, uint32_t n, uint32_t width, uint32_t fresh,
+                      float* out) {
   __m512 acc[kRows][kVectors];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int d = 0; d < kVectors; ++d)
-      acc[r][d] = _mm512_loadu_ps(out + static_cast<uint64_t>(r) * width + 16 * d);
+      acc[r][d] = fresh >> r & 1 ? _mm512_setzero_ps()
+                                 : _mm512_loadu_ps(out + static_cast<uint64_t>(r) * width + 16 * d);
   for (uint32_t i = 0; i < n; ++i, v += width) {
     __m512 value[kVectors];
 #pragma GCC unroll 4
     for (int d = 0; d < kVectors; ++d) value[d] = _mm512_loadu_ps(v + 16 * d);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const __m512 weight = _mm512_set1_ps(p[r * kChunk + i]);
+      const __m512 weight = _mm512_set1_ps(p[r * kScoreStride + i]);
 #pragma GCC unroll 4
       for (int d = 0; d < kVectors; ++d)
         acc[r][d] = _mm512_fmadd_ps(weight, value[d], acc[r][d]);
@@ -190,10 +191,11 @@ inline void add_block(const float* p, const float* v, uint32_t n, uint32_t width
 
 // Keys begin .. end - 1 of the chunk, whose values lie from v on, for kRows rows that see them all.
 template <int kRows>
-inline void add_rows(const float* p, const float* v, uint32_t n, uint32_t width, float* out) {
+inline void add_rows(const float* p, const float* v, uint32_t n, uint32_t width, uint32_t fresh,
+                     float* out) {
   uint32_t d = 0;
-  for (; d + 64 <= width; d += 64) add_block<kRows, 4>(p, v + d, n, width, out + d);
-  for (; d < width; d += 16) add_block<kRows, 1>(p, v + d, n, width, out + d);
+  for (; d + 64 <= width; d += 64) add_block<kRows, 4>(p, v + d, n, width, fresh, out + d);
+  for (; d < width; d += 16) add_block<kRows, 1>(p, v + d, n, width, fresh, out + d);
 }
 
 // The same for four rows that see different keys of begin .. end - 1: together what all of them
@@ -205,14 +207,18 @@ inline void add_four(const AttentionChunk& c, uint32_t row, const float* p, cons
     const KeyRange seen = c.seen[(row + r) / c.n_group];
     const uint32_t a = most(from, seen.begin), b = least(to, seen.end);
     if (a < b)
-      add_rows<1>(p + r * kChunk + a, v + static_cast<uint64_t>(a - begin) * width, b - a, width,
-                  out + static_cast<uint64_t>(r) * width);
+      add_rows<1>(p + r * kScoreStride + a, v + static_cast<uint64_t>(a - begin) * width, b - a, width,
+                  a == seen.begin, out + static_cast<uint64_t>(r) * width);
   };
   uint32_t from = most(begin, last.begin), to = least(end, first.end);
   if (from >= to) from = to = end;  // nothing is seen by all
   for (uint32_t r = 0; r < 4; ++r) alone(r, begin, from);
-  if (from < to)
-    add_rows<4>(p + from, v + static_cast<uint64_t>(from - begin) * width, to - from, width, out);
+  if (from < to) {
+    uint32_t fresh = 0;
+    for (uint32_t r = 0; r < 4; ++r) fresh |= (c.seen[(row + r) / c.n_group].begin == from) << r;
+    add_rows<4>(p + from, v + static_cast<uint64_t>(from - begin) * width, to - from, width, fresh,
+                out);
+  }
   for (uint32_t r = 0; r < 4; ++r) alone(r, to, end);
 }
 
@@ -220,20 +226,26 @@ inline void add_values(const AttentionChunk& c, const float* p, uint32_t width, 
                        float* out) {
   const uint32_t n_rows = c.n_positions * c.n_group;
   const KeyRange first = c.seen[0], last = c.seen[c.n_positions - 1];
-  __builtin_memset(out, 0, static_cast<uint64_t>(n_rows) * width * sizeof(float));
   for (uint32_t i = first.begin; i < last.end; i += kWidenedValues) {
     const uint32_t end = least(i + kWidenedValues, last.end);
     for (uint32_t k = i; k < end; ++k)
-      widen_row(c.values, c.v_type, c.head_dim_v, k, widened + static_cast<uint64_t>(k - i) * width);
+      widen_row(c.values, c.v_type, c.head_dim_v, k,
+                widened + static_cast<uint64_t>(k - i) * width);
     uint32_t r = 0;
+    if (last.begin <= i && end <= first.end) {  // all see all of it
+      const uint32_t fresh = i == first.begin ? 15 : 0;
+      for (; r + 4 <= n_rows; r += 4)
+        add_rows<4>(p + r * kScoreStride + i, widened, end - i, width, fresh,
+                    out + static_cast<uint64_t>(r) * width);
+    }
     for (; r + 4 <= n_rows; r += 4)
-      add_four(c, r, p + r * kChunk, widened, i, end, width, out + static_cast<uint64_t>(r) * width);
+      add_four(c, r, p + r * kScoreStride, widened, i, end, width, out + static_cast<uint64_t>(r) * width);
     for (; r < n_rows; ++r) {
       const KeyRange seen = c.seen[r / c.n_group];
       const uint32_t a = most(i, seen.begin), b = least(end, seen.end);
       if (a < b)
-        add_rows<1>(p + r * kChunk + a, widened + static_cast<uint64_t>(a - i) * width, b - a, width,
-                    out + static_cast<uint64_t>(r) * width);
+        add_rows<1>(p + r * kScoreStride + a, widened + static_cast<uint64_t>(a - i) * width, b - a, width,
+                    a == seen.begin, out + static_cast<uint64_t>(r) * width);
     }
   }
 }
@@ -243,8 +255,8 @@ inline void add_values(const AttentionChunk& c, const float* p, uint32_t width, 
 void attention(const AttentionChunk& c, const AttentionPart& part, float* scratch) {
   const uint32_t n_rows = c.n_positions * c.n_group;
   const uint32_t k_width = to_sixteen(c.head_dim_k), v_width = to_sixteen(c.head_dim_v);
-  float* scores = scratch;                                     // [n_rows][kChunk]
-  float* q = scores + static_cast<uint64_t>(n_rows) * kChunk;  // [n_rows][k_width]
+  float* scores = scratch;                                     // [n_rows][kScoreStride]
+  float* q = scores + static_cast<uint64_t>(n_rows) * kScoreStride;  // [n_rows][k_width]
   float* keys = q + static_cast<uint64_t>(n_rows) * k_width;   // [kWidenedKeys][k_width]
   float* values = keys + kWidenedKeys * k_width;               // [kWidenedValues][v_width]
   static_assert(kWidenedKeys == 16, "sixteen sums are one register");
@@ -253,11 +265,12 @@ void attention(const AttentionChunk& c, const AttentionPart& part, float* scratc
     float* row = q + static_cast<uint64_t>(r) * k_width;
     __builtin_memcpy(row, c.q + r / c.n_group * c.q_position_stride + r % c.n_group * c.q_head_stride,
                      c.head_dim_k * sizeof(float));
-    __builtin_memset(row + c.head_dim_k, 0, (k_width - c.head_dim_k) * sizeof(float));
+    if (k_width != c.head_dim_k)
+      __builtin_memset(row + c.head_dim_k, 0, (k_width - c.head_dim_k) * sizeof(float));
   }
   score(c, q, k_width, keys, scores);
   for (uint32_t r = 0; r < n_rows; ++r)
-    soften(scores + r * kChunk, c.seen[r / c.n_group], &part.max[r], &part.sum[r]);
+    soften(scores + r * kScoreStride, c.seen[r / c.n_group], &part.max[r], &part.sum[r]);
   add_values(c, scores, v_width, values, part.out);
 }
 
