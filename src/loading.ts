@@ -49,7 +49,7 @@ export function modeLine(model: Model): string {
     `floor ${sizeArgument(plan.floor.total)}`,
     `process ${bytes(plan.processBytes)} beside it`,
     `${facts.isa}, ${facts.threads} thread${facts.threads === 1 ? '' : 's'}`,
-    `context ${plan.contextLength}`,
+    `context ${plan.contextLength}${plan.regions.kvType === 'f16' ? '' : ` (KV ${plan.regions.kvType})`}`,
   ].join(' · ')
 }
 

@@ -6,6 +6,7 @@ export interface RunStats {
   readonly model: string
   readonly mode: string
   readonly memory_bytes: number
+  readonly kv_type: string
   /** Peak of the whole process, by the operating system. */
   readonly peak_bytes: number
   readonly tokens: number
@@ -29,6 +30,7 @@ export function runStats(path: string, model: Model, result: GenerationResult, b
     model: path,
     mode: model.plan.mode,
     memory_bytes: model.plan.budgetBytes,
+    kv_type: model.plan.regions.kvType,
     peak_bytes: after.process.peakResidentBytes,
     tokens: result.usage.completionTokens,
     prompt_tokens: result.usage.promptTokens,

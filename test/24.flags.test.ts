@@ -72,6 +72,13 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
     for (const size of ['auto', '50%', '2GB']) expect(await mode(size)).toMatch(/^resident/)
   },
   '--ctx-size': async () => expect((await run(draft, ['-p', 'Once', '-c', '48', '-n', '-1', '--ignore-eos'])).stderr).toMatch(/context 48\n[^]*context-full/),
+  '--kv-type': async () => {
+    const path = join(folder, 'kv.jsonl')
+    const shown = [await run(draft, [...greedy, '--kv-type', 'q8_0', '--stats-file', path]), await run(draft, [...greedy, '--kv-type', 'f16', '--stats-file', path])]
+    expect(shown.map(({ stderr }) => stderr.includes('(KV q8_0)'))).toEqual([true, false])
+    expect(shown[1]!.stdout).toBe(await text(...greedy))
+    expect(readFileSync(path, 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { kv_type: string }).kv_type)).toEqual(['q8_0', 'f16'])
+  },
   '--batch-size': async () => expect(await text(...greedy, '-b', '1')).toBe(await text(...greedy)),
   '--threads': async () => expect((await run(draft, ['-p', 'x', '-n', '1', '-t', '1'])).stderr).toContain('1 thread ·'),
   '--mode': async () => {
@@ -150,7 +157,7 @@ describe('flags of run', async () => {
 test.each([
   ['--memory', 'lots', 'Write 16GiB'], ['--memory', '16G', 'Did you mean "16GiB"?'], ['--memory', '120%', 'Did you mean "100%"?'],
   ['-n', '0', '-1'], ['-n', '1e3', 'whole number'], ['--temp', 'hot', 'number from 0 to 1000'], ['--temp', '-1', 'number from 0'], ['--top-p', '2', 'to 1'], ['--top-p', '0', 'from 0.000001'],
-  ['-c', '0', 'from 1'], ['-b', '513', '1 to 512'], ['-t', '0', 'from 1'], ['--io-depth', '65', '1 to 64'], ['--seed', '-1', 'from 0'], ['--stop', '', '1 to 256'],
+  ['-c', '0', 'from 1'], ['--kv-type', 'q4_0', 'f16, q8_0'], ['-b', '513', '1 to 512'], ['-t', '0', 'from 1'], ['--io-depth', '65', '1 to 64'], ['--seed', '-1', 'from 0'], ['--stop', '', '1 to 256'],
   ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'], ['--guess', 'always', 'prefetch'], ['--mirror', '', 'path'],
 ])('%s %j is refused with the name of the flag and advice, before anything is loaded', async (flag, value, advice) => {
   const { code, stdout, stderr } = await run(draft, ['-p', 'x', flag, value])

@@ -134,6 +134,12 @@ describe('flags of bench', async () => {
     '--warmup': async () => expect(((await own('--warmup', '0'))['phases'] as Fields)['warmup']).toBeNull(),
     '--memory': async () => expect(await own('--memory', '3MiB')).toMatchObject({ mode: 'stream', memory_bytes: 3 * 2 ** 20 }),
     '--mode': async () => expect(await own('--mode', 'stream')).toMatchObject({ mode: 'stream' }),
+    '--kv-type': async () => {
+      const row = await one('--kv-type', 'q8_0', '--memory', '3MiB', '--baseline', fakeBench('print_rows # blocks'))
+      expect([row['type_k'], row['type_v']]).toEqual(['q8_0', 'q8_0'])
+      expect(readFileSync(join(folder, 'llama-bench-print_rowsblocks.calls'), 'utf8')).toContain('-ctk q8_0 -ctv q8_0')
+      expect([(await one())['type_k'], (await one('--kv-type', 'f16'))['type_v']]).toEqual(['f16', 'f16'])
+    },
     '--batch-size': async () => expect((await one('-b', '4'))['n_batch']).toBe(4),
     '--threads': async () => expect((await one('-t', '1'))['n_threads']).toBe(1),
     '--io': async () => expect((await own('--io', 'buffered', '--memory', '3MiB'))['engine']).toMatchObject({ io: 'buffered', direct: false }),

@@ -79,6 +79,8 @@ Napi::Value measure(const Napi::CallbackInfo& info) {
   options.threads = need_u32(object.Get("threads"), "threads");
   options.n_ctx = need_u32(object.Get("contextLength"), "contextLength");
   options.n_sequences = need_u32(object.Get("sequences"), "sequences");
+  options.kv_types = {.k = kernels::KvType{need_u32(object.Get("keyType"), "keyType")},
+                      .v = kernels::KvType{need_u32(object.Get("valueType"), "valueType")}};
   if (options.threads == 0) options.threads = runtime::default_threads();
 
   const std::span<std::byte> bytes = need_bytes(info[0], "spec");

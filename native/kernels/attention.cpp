@@ -12,7 +12,6 @@
 
 #include "native/base/bytes.h"
 #include "native/base/limits.h"
-#include "native/kernels/blocks.h"
 #include "native/kernels/scalar/exp.h"
 
 namespace hypura::kernels {
@@ -56,10 +55,6 @@ void copy_rows(const AttentionPart& part, uint64_t n_rows, uint32_t head_dim_v,
 }
 
 }  // namespace
-
-uint64_t kv_row_bytes(KvType type, uint32_t n) {
-  return type == KvType::kQ8_0 ? uint64_t{n} / 32 * sizeof(BlockQ8_0) : uint64_t{n} * sizeof(Half);
-}
 
 uint32_t attention_tile_positions(uint32_t n_group) { return std::max(1u, kTileRows / n_group); }
 

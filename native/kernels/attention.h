@@ -3,6 +3,7 @@
 // Why tiles: the query heads that share a kv head, of some consecutive positions, are rows of one small matrix product per
 // chunk, so K and V are read once for all of them and scores never leave the cache. A row's arithmetic depends on its own
 // query and position alone: how rows are put into tiles, and who computes which chunk, cannot change a bit (E11).
+// window and sinks are for architectures to come: no model sets them yet, the conformance test holds them.
 // A tile is taken whole with attend(); or its chunks by several threads with attend_chunk(), then merge_chunk() for each
 // chunk in ascending order and finish().
 // Thread-safe: pure but for out, part, state and scratch.   Allocates: never.
@@ -24,9 +25,6 @@ struct KvView {
   KvType k_type = KvType::kF16;
   KvType v_type = KvType::kF16;
 };
-
-// Bytes of one row of K or V; n % 32 == 0 for kQ8_0.
-uint64_t kv_row_bytes(KvType type, uint32_t n);
 
 // Query heads that share a kv head, of consecutive positions. Head g of position j has its query (head_dim_k) at
 // q + j * q_position_stride + g * q_head_stride, rope applied, and its result (head_dim_v) at the same place of out.

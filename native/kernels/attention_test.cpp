@@ -17,6 +17,7 @@
 #include "native/base/limits.h"
 #include "native/base/testing.h"
 #include "native/kernels/blocks.h"
+#include "native/kernels/kv_rows.h"
 
 namespace hypura::kernels {
 namespace {

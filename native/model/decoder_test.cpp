@@ -232,15 +232,50 @@ TEST(logits_do_not_depend_on_batch_threads_memory_or_kernels) {
   }
 }
 
-TEST(logits_do_not_depend_on_the_batch_across_pages) {
+// One position by two threads has less than two tiles per thread: chunks of keys are the pieces of work, here in two waves,
+// as three heads have room for three chunks each.
+TEST(logits_do_not_depend_on_the_batch_or_threads_across_pages) {
   TinyShape shape = mixed_dense();
   shape.spec.n_layer = 1;
+  shape.spec.n_head = shape.spec.n_head_kv = 3;
   const TinyModel model(shape, 29);
-  const std::vector<uint32_t> tokens = random_tokens(300, model.spec().n_vocab, 13);
-  const auto chunks = TestEngine::create(model, {.batch_positions = 200, .logits_rows = 200});
-  const auto singles = TestEngine::create(model, {.batch_positions = 1, .logits_rows = 1});
-  ASSERT(chunks != nullptr && singles != nullptr);
-  EXPECT(same_bits(chunks->logits(tokens, 200), singles->logits(tokens, 1)));
+  const std::vector<uint32_t> tokens = random_tokens(900, model.spec().n_vocab, 13);
+  for (const kernels::KvType k_type : {kernels::KvType::kF16, kernels::KvType::kQ8_0})
+    for (const kernels::KvType v_type : {kernels::KvType::kF16, kernels::KvType::kQ8_0}) {
+      const auto run = [&](uint32_t n_threads, uint32_t chunk, uint32_t last) {
+        const auto engine = TestEngine::create(model, {.n_threads = n_threads,
+                                                       .batch_positions = 300,
+                                                       .logits_rows = 300,
+                                                       .n_ctx = 1024,
+                                                       .kv_types = {k_type, v_type},
+                                                       .kernels = &kernels::choose_kernels(nullptr)});
+        if (engine == nullptr) return std::vector<float>();
+        const std::span<const uint32_t> all(tokens);
+        std::vector<float> logits = engine->logits(all.first(all.size() - last), chunk);
+        const std::vector<float> rest = engine->logits(all.last(last), 1);
+        logits.insert(logits.end(), rest.begin(), rest.end());
+        return logits;
+      };
+      const std::vector<float> expected = run(1, 300, 0);
+      EXPECT_EQ(expected.size(), tokens.size() * model.spec().n_vocab);
+      EXPECT(same_bits(run(1, 7, 20), expected));
+      EXPECT(same_bits(run(2, 200, 40), expected));
+      EXPECT(same_bits(run(4, 64, 20), expected));
+    }
+}
+
+// The stored form costs some accuracy and no more, and it is really used.
+TEST(logits_with_a_q8_0_cache_are_near_those_with_f16) {
+  const TinyModel model(mixed_dense(), 31);
+  const std::vector<uint32_t> tokens = random_tokens(120, model.spec().n_vocab, 17);
+  const auto f16 = TestEngine::create(model, {});
+  const auto q8_0 =
+      TestEngine::create(model, {.kv_types = {kernels::KvType::kQ8_0, kernels::KvType::kQ8_0}});
+  ASSERT(f16 != nullptr && q8_0 != nullptr);
+  const std::vector<float> near = f16->logits(tokens, 60);
+  const double found = distance(q8_0->logits(tokens, 60), {near.begin(), near.end()});
+  if (!(found > 0 && found <= 1e-3)) std::cerr << "  distance " << found << "\n";
+  EXPECT(found > 0 && found <= 1e-3);
 }
 
 TEST(logits_do_not_depend_on_other_sequences_in_the_batch) {

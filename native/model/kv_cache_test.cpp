@@ -4,14 +4,19 @@
 #include "native/model/kv_cache.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "native/base/limits.h"
 #include "native/base/testing.h"
+#include "native/kernels/kv_rows.h"
 
 namespace hypura::model {
 namespace {
+
+using kernels::KvType;
 
 ModelSpec kv_spec() {
   ModelSpec spec{};
@@ -48,6 +53,7 @@ TEST(kv_rows_are_where_the_view_says_and_never_shared) {
   ASSERT(created.ok());
   KvCache& kv = created.value();
 
+  const auto halves = [](std::byte* row) { return reinterpret_cast<uint16_t*>(row); };
   const auto number = [&](uint32_t s, uint32_t l, uint32_t h, uint32_t p, uint32_t d) {
     return static_cast<uint16_t>((((s * 2 + l) * 3 + h) * kContext + p) * 10 + d);
   };
@@ -55,8 +61,8 @@ TEST(kv_rows_are_where_the_view_says_and_never_shared) {
     for (uint32_t l = 0; l < spec.n_layer; ++l)
       for (uint32_t h = 0; h < spec.n_head_kv; ++h)
         for (uint32_t p = 0; p < kContext; ++p) {
-          for (uint32_t d = 0; d < 4; ++d) kv.k_row(s, l, h, p)[d] = number(s, l, h, p, d);
-          for (uint32_t d = 0; d < 6; ++d) kv.v_row(s, l, h, p)[d] = number(s, l, h, p, 4 + d);
+          for (uint32_t d = 0; d < 4; ++d) halves(kv.k_row(s, l, h, p))[d] = number(s, l, h, p, d);
+          for (uint32_t d = 0; d < 6; ++d) halves(kv.v_row(s, l, h, p))[d] = number(s, l, h, p, 4 + d);
         }
   bool equal = true;
   for (uint32_t s = 0; s < kSequences; ++s)
@@ -74,6 +80,52 @@ TEST(kv_rows_are_where_the_view_says_and_never_shared) {
         }
       }
   EXPECT(equal);
+}
+
+// Every row of each mixture of types is filled with its own byte, to the last one of the memory.
+TEST(kv_rows_of_q8_0_are_never_shared) {
+  ModelSpec spec = kv_spec();
+  spec.head_dim_k = 64;
+  spec.head_dim_v = 32;
+  for (const auto& [types, row_bytes] : {std::pair(KvTypes{KvType::kQ8_0, KvType::kQ8_0}, 68u + 34u),
+                                         std::pair(KvTypes{KvType::kQ8_0, KvType::kF16}, 68u + 64u),
+                                         std::pair(KvTypes{KvType::kF16, KvType::kQ8_0}, 128u + 34u)}) {
+    const uint64_t bytes = KvCache::kv_bytes(spec, 512, 1, types);
+    EXPECT_EQ(bytes, uint64_t{2 * 2} * 256 * 3 * row_bytes);
+    AlignedMemory memory(bytes);
+    std::memset(memory.data.get(), 0, bytes);
+    auto created = KvCache::create(spec, 512, 1, memory.span(), types);
+    ASSERT(created.ok());
+    KvCache& kv = created.value();
+    uint64_t written = 0;
+    for (uint32_t l = 0; l < spec.n_layer; ++l)
+      for (uint32_t h = 0; h < spec.n_head_kv; ++h) {
+        const kernels::KvView view = kv.view(0, l, h);
+        EXPECT(view.k_type == types.k && view.v_type == types.v);
+        for (uint32_t p = 0; p < 512; ++p) {
+          const auto* page = static_cast<const std::byte*>(view.pages[p / kPositionsPerPage]);
+          const uint32_t in_page = p % kPositionsPerPage;
+          const uint64_t k_bytes = kernels::kv_row_bytes(types.k, 64);
+          const uint64_t v_bytes = kernels::kv_row_bytes(types.v, 32);
+          EXPECT(kv.k_row(0, l, h, p) == page + view.k_offset_bytes + in_page * k_bytes);
+          EXPECT(kv.v_row(0, l, h, p) == page + view.v_offset_bytes + in_page * v_bytes);
+          for (uint64_t i = 0; i < k_bytes; ++i) written += kv.k_row(0, l, h, p)[i] == std::byte{0};
+          for (uint64_t i = 0; i < v_bytes; ++i) written += kv.v_row(0, l, h, p)[i] == std::byte{0};
+          std::memset(kv.k_row(0, l, h, p), 1, k_bytes);
+          std::memset(kv.v_row(0, l, h, p), 1, v_bytes);
+        }
+      }
+    EXPECT_EQ(written, bytes);  // each byte of the memory was written once
+  }
+}
+
+TEST(kv_refuses_heads_that_q8_0_cannot_store) {
+  AlignedMemory memory(1 << 20);
+  const auto code = [&](KvTypes types) {
+    return KvCache::create(kv_spec(), 256, 1, memory.span(), types).status().code();
+  };
+  EXPECT(code({KvType::kQ8_0, KvType::kF16}) == Code::kUnsupported);
+  EXPECT(code({KvType::kF16, KvType::kQ8_0}) == Code::kUnsupported);
 }
 
 TEST(kv_truncate_only_shortens) {

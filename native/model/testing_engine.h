@@ -30,6 +30,7 @@ struct EngineOptions {
   uint32_t logits_rows = 64;
   uint32_t n_ctx = 512;
   uint32_t n_sequences = 2;
+  KvTypes kv_types{};
   bool resident = true;     // all bands pinned, all experts in the pool
   uint32_t ring_slots = 3;  // of the largest band; when not resident
   uint32_t pool_slots = 2;  // when not resident
@@ -128,7 +129,7 @@ class TestEngine {
     const ModelSpec& spec = model_.spec();
     HYPURA_TRY(write_file());
     const scheduler::CacheSizes sizes = cache_sizes();
-    const uint64_t kv_bytes = KvCache::kv_bytes(spec, options_.n_ctx, options_.n_sequences);
+    const uint64_t kv_bytes = KvCache::kv_bytes(spec, options_.n_ctx, options_.n_sequences, options_.kv_types);
     const uint64_t scratch =
         scratch_bytes(spec, options_.batch_positions, options_.logits_rows, options_.n_threads);
     HYPURA_TRY_ASSIGN(nvme_io::Arena arena,
@@ -146,7 +147,8 @@ class TestEngine {
     HYPURA_TRY_ASSIGN(const std::span<std::byte> kv_memory, arena_->carve(kv_bytes, 64));
     HYPURA_TRY_ASSIGN(const std::span<std::byte> scratch_memory, arena_->carve(scratch, 64));
     HYPURA_TRY_ASSIGN(KvCache kv,
-                      KvCache::create(spec, options_.n_ctx, options_.n_sequences, kv_memory));
+                      KvCache::create(spec, options_.n_ctx, options_.n_sequences, kv_memory,
+                                      options_.kv_types));
     kv_ = std::make_unique<KvCache>(std::move(kv));
     HYPURA_TRY_ASSIGN(pool_, kernels::ThreadPool::create(options_.n_threads));
     HYPURA_TRY_ASSIGN(decoder_, Decoder::create({.spec = spec,

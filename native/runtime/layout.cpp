@@ -103,7 +103,7 @@ std::string load_budget() {
       .FIELD(T, pool_slot_bytes).FIELD(T, row_slot_bytes).FIELD(T, kv_bytes).FIELD(T, scratch_bytes)
       .FIELD(T, pool_slots).FIELD(T, row_slots).FIELD(T, pin_count).FIELD(T, n_ctx)
       .FIELD(T, n_sequences).FIELD(T, batch_positions).FIELD(T, logits_rows)
-      .FIELD(T, placement).text();
+      .FIELD(T, placement).FIELD(T, k_type).FIELD(T, v_type).text();
 }
 
 std::string load_header() {
@@ -255,6 +255,8 @@ std::string enums() {
            numbers<WeightPlacement>({{"cache", WeightPlacement::kCache},
                                      {"mapped", WeightPlacement::kMapped},
                                      {"copied", WeightPlacement::kCopied}}).text())
+      .add("kvType", numbers<kernels::KvType>({{"f16", kernels::KvType::kF16},
+                                               {"q8_0", kernels::KvType::kQ8_0}}).text())
       .add("quantType", quant_types())
       .add("nativeCode", codes.text())
       .add("counterIndex", counters.text())

@@ -5,6 +5,7 @@
 
 #include "native/base/bytes.h"
 #include "native/base/limits.h"
+#include "native/kernels/kv_rows.h"
 #include "native/runtime/load_checks.h"
 #include "native/runtime/text.h"
 #include "native/scheduler/hull.h"
@@ -82,6 +83,15 @@ class BudgetCheck {
 #define FIELD(name) \
 #name, offsetof(LoadBudget, name), uint64_t { budget.name }
 
+void check_kv_type(const char* name, size_t field, kernels::KvType type, uint32_t head_dim,
+                   BudgetCheck& check) {
+  constexpr auto kLast = static_cast<uint32_t>(kernels::KvType::kQ8_0);
+  check.range(name, field, static_cast<uint32_t>(type), 0, kLast);
+  if (static_cast<uint32_t>(type) <= kLast && head_dim % kernels::kv_block(type) != 0)
+    check.fail(field, text(name, ": heads of ", head_dim, " elements are no multiple of ",
+                           kernels::kv_block(type)));
+}
+
 void check_counts(const LoadRecords& records, BudgetCheck& check) {
   const LoadBudget& budget = records.budget;
   check.range(FIELD(pin_count), 0, records.pin_order.size());
@@ -93,6 +103,8 @@ void check_counts(const LoadRecords& records, BudgetCheck& check) {
   const auto placement = static_cast<uint32_t>(budget.placement);
   check.range("placement", offsetof(LoadBudget, placement), placement, 0,
               static_cast<uint32_t>(WeightPlacement::kCopied));
+  check_kv_type("k_type", offsetof(LoadBudget, k_type), budget.k_type, records.spec.head_dim_k, check);
+  check_kv_type("v_type", offsetof(LoadBudget, v_type), budget.v_type, records.spec.head_dim_v, check);
 }
 
 // Weights outside of a cache: no region but, for a copy, the files themselves.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "native/base/status.h"
+#include "native/kernels/kernel_set.h"
 #include "native/model/model_spec.h"
 #include "native/scheduler/block_cache.h"
 #include "native/scheduler/block_table.h"
@@ -26,7 +27,7 @@ namespace hypura::runtime {
 inline constexpr uint32_t kLoadMagic = 0x444c5948;  // "HYLD"
 inline constexpr uint32_t kLoadFormat = 1;
 // Raised with every change of a record that crosses the border; ts/native/layout.gen.ts carries the same number.
-inline constexpr uint32_t kAbiVersion = 3;
+inline constexpr uint32_t kAbiVersion = 4;
 
 struct LoadFile {
   uint64_t size_bytes;
@@ -72,8 +73,10 @@ struct LoadBudget {
   uint32_t batch_positions;  // 1 .. kBatchPositionsMax: positions of one prefill sweep
   uint32_t logits_rows;      // >= 1: rows of logits that one sweep may report at once
   WeightPlacement placement;
+  kernels::KvType k_type;  // how the KV cache stores keys, and values: of all sequences
+  kernels::KvType v_type;
 };
-static_assert(sizeof(LoadBudget) == 96);
+static_assert(sizeof(LoadBudget) == 104);
 
 struct LoadHeader {
   uint32_t magic;

@@ -283,6 +283,8 @@ TEST(load_refuses_budgets_that_do_not_hold) {
       {"rows", [](Message& m) { m.budget().logits_rows = 0; }, "logits_rows"},
       {"sequences", [](Message& m) { m.budget().n_sequences = 0; }, "n_sequences"},
       {"placement", [](Message& m) { m.budget().placement = WeightPlacement{3}; }, "placement"},
+      {"type of keys", [](Message& m) { m.budget().k_type = kernels::KvType{2}; }, "k_type"},
+      {"type of values", [](Message& m) { m.budget().v_type = kernels::KvType{0xffffffff}; }, "v_type"},
   });
   const auto without_cache = [](Message& m, WeightPlacement placement) {
     LoadBudget& b = m.budget();

@@ -1,7 +1,6 @@
 #include "native/runtime/measure.h"
 
 #include "native/base/limits.h"
-#include "native/model/kv_cache.h"
 #include "native/model/scratch.h"
 #include "native/runtime/load_checks.h"
 #include "native/runtime/text.h"
@@ -32,8 +31,13 @@ Result<MemoryMeasure> measure(const model::ModelSpec& spec, const MeasureOptions
   HYPURA_TRY(check_range("threads", options.threads, 1, kThreadsMax));
   HYPURA_TRY(check_range("contextLength", options.n_ctx, 1, kContextMax));
   HYPURA_TRY(check_range("sequences", options.n_sequences, 1, kSequencesMax));
+  constexpr auto kLastType = static_cast<uint64_t>(kernels::KvType::kQ8_0);
+  HYPURA_TRY(check_range("keyType", static_cast<uint64_t>(options.kv_types.k), 0, kLastType));
+  HYPURA_TRY(check_range("valueType", static_cast<uint64_t>(options.kv_types.v), 0, kLastType));
+  HYPURA_TRY(model::KvCache::check_types(spec, options.kv_types));
 
-  const uint64_t kv = model::KvCache::kv_bytes(spec, options.n_ctx, options.n_sequences);
+  const uint64_t kv =
+      model::KvCache::kv_bytes(spec, options.n_ctx, options.n_sequences, options.kv_types);
   if (kv > kMemoryMax || decoder_bytes(spec, options) > kMemoryMax)
     return Status::error(Code::kInsufficientMemory,
                          "this context length and model shape need more than 2^62 bytes");

@@ -10,6 +10,7 @@
 
 #include "native/base/status.h"
 #include "native/kernels/kernel_set.h"
+#include "native/model/kv_cache.h"
 #include "native/model/model_spec.h"
 #include "native/runtime/carver.h"
 #include "native/runtime/sampler.h"
@@ -23,6 +24,7 @@ struct MeasureOptions {
   uint32_t threads = 1;
   uint32_t n_ctx = 0;
   uint32_t n_sequences = 1;
+  model::KvTypes kv_types{};
 };
 
 struct MemoryMeasure {
@@ -30,7 +32,8 @@ struct MemoryMeasure {
   uint64_t scratch_bytes = 0;
 };
 
-// Error: kInvalidArgument for a spec or an option out of range, kInsufficientMemory when sizes pass 64 bits.
+// Error: kInvalidArgument for a spec or an option out of range, kUnsupported for a type of the KV cache that the heads do not
+// fit, kInsufficientMemory when sizes pass 64 bits.
 Result<MemoryMeasure> measure(const model::ModelSpec& spec, const MeasureOptions& options);
 
 // Buffers of one sequence, for its whole life.

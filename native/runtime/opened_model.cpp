@@ -99,8 +99,10 @@ Status make_scratch(const LoadMessage& message, uint32_t threads, const kernels:
                     OpenedModel& model) {
   HYPURA_TRY_ASSIGN(const std::span<std::byte> kv_memory,
                     model.arena->carve(message.budget.kv_bytes, kDirectAlignmentBytes));
-  HYPURA_TRY_ASSIGN(model.kv, model::KvCache::create(message.spec, message.budget.n_ctx,
-                                                     message.budget.n_sequences, kv_memory));
+  HYPURA_TRY_ASSIGN(
+      model.kv, model::KvCache::create(message.spec, message.budget.n_ctx,
+                                       message.budget.n_sequences, kv_memory,
+                                       {.k = message.budget.k_type, .v = message.budget.v_type}));
   HYPURA_TRY_ASSIGN(const std::span<std::byte> memory,
                     model.arena->carve(message.budget.scratch_bytes, kDirectAlignmentBytes));
   Carver carver(memory.data());
@@ -115,7 +117,8 @@ MeasureOptions measure_options(const LoadMessage& message, uint32_t threads) {
           .logits_rows = message.budget.logits_rows,
           .threads = threads,
           .n_ctx = message.budget.n_ctx,
-          .n_sequences = message.budget.n_sequences};
+          .n_sequences = message.budget.n_sequences,
+          .kv_types = {.k = message.budget.k_type, .v = message.budget.v_type}};
 }
 
 Status OpenedModel::open_cache(const LoadMessage& message, const EngineOptions& options,

@@ -28,6 +28,7 @@ struct LoadParameters {
   uint32_t batch_positions = 32;
   uint32_t logits_rows = 8;
   uint32_t threads = 2;  // that scratch is measured for
+  model::KvTypes kv_types{};
 };
 
 // The model's bytes in a temporary file, removed with this object.
@@ -174,12 +175,15 @@ class LoadWriter {
     budget.n_sequences = parameters_.n_sequences;
     budget.batch_positions = parameters_.batch_positions;
     budget.logits_rows = parameters_.logits_rows;
+    budget.k_type = parameters_.kv_types.k;
+    budget.v_type = parameters_.kv_types.v;
     const Result<MemoryMeasure> measured =
         measure(model_.spec(), {.batch_positions = budget.batch_positions,
                                 .logits_rows = budget.logits_rows,
                                 .threads = parameters_.threads,
                                 .n_ctx = budget.n_ctx,
-                                .n_sequences = budget.n_sequences});
+                                .n_sequences = budget.n_sequences,
+                                .kv_types = parameters_.kv_types});
     if (measured.ok()) {
       budget.kv_bytes = measured.value().kv_bytes;
       budget.scratch_bytes = measured.value().scratch_bytes;

@@ -1,5 +1,5 @@
 /** From flags to a protocol, and to a budget that stays the same in every session. */
-import { HypuraError, type LoadOptions, type ModelDescription, type ModelPlan, planModel } from '../../ts/engine/index.js'
+import { HypuraError, type KvType, type LoadOptions, type ModelDescription, type ModelPlan, planModel } from '../../ts/engine/index.js'
 import { probeMemoryBytes } from './drive-probe.js'
 import { contextOf, type Protocol, type Test } from './tests.js'
 
@@ -11,6 +11,7 @@ export interface BenchFlags {
   readonly warmup?: number
   readonly memory: string
   readonly mode: NonNullable<LoadOptions['mode']>
+  readonly kvType?: KvType
   readonly batchSize?: number
   readonly threads?: number
   readonly io: 'auto' | 'uring' | 'pread' | 'buffered'
@@ -50,6 +51,7 @@ export async function prepare(path: string, flags: BenchFlags, { spec }: ModelDe
     memory: flags.memory,
     mode: flags.mode,
     contextLength,
+    kvType: flags.kvType,
     batchSize: flags.batchSize,
     threads: flags.threads,
     io: { backend: flags.io, depth: flags.ioDepth },

@@ -17,6 +17,7 @@ export interface Preview {
   readonly mode: string
   readonly memory_bytes: number
   readonly context: number
+  readonly kv_type: string
   readonly streamed_bytes_per_sweep: number
   readonly baseline: boolean
   /** At assumed speeds. */
@@ -36,6 +37,7 @@ export function previewOf(protocol: Protocol, plan: ModelPlan, description: Mode
     mode: plan.mode,
     memory_bytes: plan.budgetBytes,
     context: plan.contextLength,
+    kv_type: plan.regions.kvType,
     streamed_bytes_per_sweep: plan.reads.streamedBytes,
     baseline: flags.baseline !== undefined,
     estimated_seconds: Math.ceil(totalSeconds),
@@ -45,6 +47,6 @@ export function previewOf(protocol: Protocol, plan: ModelPlan, description: Mode
 export const previewText = (preview: Preview): string => `${[
   `model      ${preview.model}, ${bytes(preview.model_bytes)} of weights`,
   `tests      ${preview.tests.join(', ')}; ${preview.repetitions} rounds and the first one again, each with another prompt`,
-  `memory     ${preview.mode}, budget ${bytes(preview.memory_bytes)}, context ${preview.context}; ${bytes(preview.streamed_bytes_per_sweep)} read per sweep${preview.streamed_bytes_per_sweep === 0 ? '' : ' for certain'}`,
+  `memory     ${preview.mode}, budget ${bytes(preview.memory_bytes)}, context ${preview.context} (KV ${preview.kv_type}); ${bytes(preview.streamed_bytes_per_sweep)} read per sweep${preview.streamed_bytes_per_sweep === 0 ? '' : ' for certain'}`,
   `duration   about ${duration(preview.estimated_seconds * 1000)} at an assumed ${assumedDrive.bytesPerSecond / 1e9} GB/s${preview.baseline ? ', and what llama.cpp takes' : ''}`,
 ].join('\n')}\n`

@@ -25,8 +25,8 @@ export async function compareResident(options: SessionOptions, plan: ModelPlan, 
   const allowed = autoBudgetBytes(tightestLimit(memoryLimits()))
   if (plan.resident.total > allowed) return notCompared(`all in memory takes ${bytes(plan.resident.total)}, of which ${bytes(allowed)} are free here`)
 
-  const { contextLength, threads, tokenizerPre } = options.load
-  const load = { contextLength, threads, tokenizerPre, mode: 'resident' as const, memory: allowed }
+  const { contextLength, kvType, threads, tokenizerPre } = options.load
+  const load = { contextLength, kvType, threads, tokenizerPre, mode: 'resident' as const, memory: allowed }
   const others: Repetition[] = []
   await withSession({ ...options, load, protocol: { ...options.protocol, warmupTokens: 0 } }, async (bench) => {
     for (const { test, prompt } of answers) others.push(await runRepetition(bench, options.protocol, test, prompt))

@@ -139,13 +139,13 @@ export async function runBench(options: BenchOptions): Promise<BenchRun> {
   }
 }
 
-async function runPeer(options: BenchOptions, peer: Peer, index: number, { engine }: SessionFacts, ownMs: number): Promise<PeerRun> {
+async function runPeer(options: BenchOptions, peer: Peer, index: number, { engine, plan }: SessionFacts, ownMs: number): Promise<PeerRun> {
   const { protocol, paths, prompts, signal } = options
   dropPages(paths)
   const leads = protocol.tests.map((test) => leadOf(protocol, test))
   try {
     return await peer.run({
-      path: protocol.path, tests: protocol.tests, depth: protocol.depth, threads: engine.threads, leads, signal,
+      path: protocol.path, tests: protocol.tests, depth: protocol.depth, threads: engine.threads, kvType: plan.regions.kvType, leads, signal,
       prompts: protocol.tests.map((test, i) => prompts.tokens(index, leads[i]! + (test.kind === 'pp' ? test.tokens : 1))),
       timeoutMs: Math.max(peerMsLeast, ownMs * peerPatience),
     })

@@ -19,7 +19,7 @@ import { warningsOf } from '../bench/warnings.js'
 import { catchInterrupts } from '../interrupts.js'
 import { jsonText, write } from '../output.js'
 import { warn } from '../terminal.js'
-import { integer, real, size } from './shared-options.js'
+import { integer, kvTypeOption, real, size } from './shared-options.js'
 
 const meterMs = 30_000
 
@@ -50,6 +50,7 @@ export function addBench(root: Command): void {
     .option('--warmup <n>', 'untimed tokens after loading (default: 8; streamed mixtures 64)', integer(0, 2 ** 20))
     .option('--memory <size>', 'what the engine may place: 12GiB, 75% or auto', size, 'auto')
     .addOption(new Option('--mode <mode>', 'how weights are held; mmap and bare are yardsticks').choices(['auto', 'resident', 'stream', 'mmap', 'bare']).default('auto'))
+    .addOption(kvTypeOption())
     .option('-b, --batch-size <n>', 'positions of one prefill sweep, 1 to 512 (default: by memory)', integer(1, 512))
     .option('-t, --threads <n>', 'compute threads (default: usable cores)', integer(1, 256))
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))

@@ -2,7 +2,7 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import { driveCostFor, driveOf, HypuraError, type MeasuredCost, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
+import { driveCostFor, driveOf, HypuraError, kvTypes, type MeasuredCost, packageVersion, systemInfo, type SystemInfo } from '../../ts/engine/index.js'
 import { bytes, table } from '../format.js'
 import { write, writeJson } from '../output.js'
 
@@ -15,7 +15,7 @@ export function addDoctor(root: Command): void {
     .action(async (path: string | undefined, { output }: { output: string }) => {
       const asked = path === undefined ? undefined : fileToAsk(path)
       const info = await systemInfo(asked)
-      if (output === 'json') await writeJson({ ...info, path: asked ?? null, drive: asked === undefined ? null : { ...driveOf(asked), ...driveCostFor(asked) } })
+      if (output === 'json') await writeJson({ ...info, kvTypes, path: asked ?? null, drive: asked === undefined ? null : { ...driveOf(asked), ...driveCostFor(asked) } })
       else await write(human(info, asked))
     })
 }
@@ -46,6 +46,7 @@ function human({ hardware, memory, autoBudgetBytes, binaryPath, node }: SystemIn
     '',
     `CPU           ${cpu.model}, ${cpu.usableCores} of ${cpu.logicalCores} cores usable (${cpu.features.join(' ')})`,
     `kernels       ${isa.name}: ${isa.reason} (can run: ${isa.runnable.join(', ')})`,
+    `KV cache      ${kvTypes.join(' or ')} (--kv-type)`,
     `huge pages    ${hardware.transparentHugePages}`,
     `locked memory ${Number.isFinite(hardware.memlockLimitBytes) ? `up to ${bytes(hardware.memlockLimitBytes)}` : 'no limit'}`,
     '',

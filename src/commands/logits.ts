@@ -57,7 +57,7 @@ async function logits(path: string, flags: LogitsFlags): Promise<void> {
     bar.clear()
     await file?.close()
   }
-  await writeJson({ tokens: tokens.length, n_vocab: description.spec.nVocab, sha256: hash.digest('hex'), mode: model.plan.mode })
+  await writeJson({ tokens: tokens.length, n_vocab: description.spec.nVocab, sha256: hash.digest('hex'), mode: model.plan.mode, kv_type: model.plan.regions.kvType })
 }
 
 async function readTokens(description: ModelDescription, flags: LogitsFlags): Promise<readonly number[]> {

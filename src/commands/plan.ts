@@ -1,6 +1,6 @@
 /** `hypura plan`: where memory would go, the floor, what the drive allows, and what more memory would buy. */
 import { type Command, Option } from 'commander'
-import { assumedDrive, type DriveCost, type Expectation, type MeasuredCost, type MemoryItems, type ModelPlan, planModel } from '../../ts/engine/index.js'
+import { assumedDrive, type DriveCost, type Expectation, type KvType, type MeasuredCost, type MemoryItems, type ModelPlan, planModel } from '../../ts/engine/index.js'
 import { bytes, percent, rate, sizeArgument, table } from '../format.js'
 import { write, writeJson } from '../output.js'
 import { warn } from '../terminal.js'
@@ -10,6 +10,7 @@ interface PlanFlags {
   readonly memory: string
   readonly ctxSize?: number
   readonly context?: number
+  readonly kvType?: KvType
   readonly batchSize?: number
   readonly threads?: number
   readonly disk?: number
@@ -29,7 +30,7 @@ export function addPlan(root: Command): void {
 }
 
 async function plan(path: string, flags: PlanFlags): Promise<void> {
-  const result = await planModel(path, { memory: flags.memory, contextLength: flags.ctxSize ?? flags.context, batchSize: flags.batchSize, threads: flags.threads, mirrors: flags.mirror })
+  const result = await planModel(path, { memory: flags.memory, contextLength: flags.ctxSize ?? flags.context, kvType: flags.kvType, batchSize: flags.batchSize, threads: flags.threads, mirrors: flags.mirror })
   const drive: DriveCost = flags.disk === undefined ? result.drive.cost : { ...result.drive.cost, bytesPerSecond: flags.disk * 1e9 }
   if (flags.output === 'json') return writeJson(json(path, result, drive, flags.disk === undefined ? result.drive.measuredAt : undefined))
   await write(`${human(path, result, drive, flags.disk === undefined ? origin(result.drive) : '')}\n`)
@@ -52,7 +53,7 @@ function human(path: string, plan: ModelPlan, drive: DriveCost, origin: string):
   const expectation = plan.expectation(drive)
   return [
     `${path}: ${plan.mode === 'resident' ? 'fits, stays in memory' : 'does not fit, is streamed'} · ${bytes(plan.modelBytes)} of weights · budget ${bytes(plan.budgetBytes)} (${plan.budgetSource})`,
-    `context ${plan.contextLength}, prefill in sweeps of ${regions.batchPositions}, ${regions.pinCount} bands pinned${regions.poolSlots > 0 ? `, ${regions.poolSlots} expert slots` : ''}`,
+    `context ${plan.contextLength} (KV ${regions.kvType}), prefill in sweeps of ${regions.batchPositions}, ${regions.pinCount} bands pinned${regions.poolSlots > 0 ? `, ${regions.poolSlots} expert slots` : ''}`,
     '',
     table([['', 'chosen', 'floor', 'recommended', 'all in memory'], ...itemNames.map(([key, name]) => [name, ...[chosen, floor, recommended, resident].map((items) => bytes(items[key]))])]),
     '',
@@ -101,6 +102,7 @@ function json(path: string, plan: ModelPlan, drive: DriveCost, measuredAt: strin
     resident_bytes: plan.residentBytes,
     process_bytes: plan.processBytes,
     context: plan.contextLength,
+    kv_type: plan.regions.kvType,
     batch_positions: plan.regions.batchPositions,
     pin_count: plan.regions.pinCount,
     expert_slots: plan.regions.poolSlots,

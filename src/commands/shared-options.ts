@@ -1,11 +1,12 @@
 /** Flags that several commands share, spelt as llama.cpp spells them where the meaning is the same. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type GenerateOptions, type LoadOptions, mirrorsMax, parseSize } from '../../ts/engine/index.js'
+import { type GenerateOptions, type KvType, kvTypes, type LoadOptions, mirrorsMax, parseSize } from '../../ts/engine/index.js'
 
 export interface LoadFlags {
   readonly memory: string
   readonly mode: NonNullable<LoadOptions['mode']>
   readonly ctxSize?: number
+  readonly kvType?: KvType
   readonly batchSize?: number
   readonly threads?: number
   readonly io: 'auto' | 'uring' | 'pread' | 'buffered'
@@ -105,11 +106,14 @@ function mirrorPath(text: string, before: readonly string[] = []): string[] {
 
 const hidden = (flags: string, parse: (text: string) => unknown): Option => new Option(flags).argParser(parse).hideHelp()
 
+export const kvTypeOption = (): Option => new Option('--kv-type <type>', 'how the KV cache is stored: q8_0 takes 53 % of f16 and changes logits (default: f16)').choices(kvTypes)
+
 export function addMemoryFlags(command: Command): Command {
   return command
     .option('--memory <size>', 'what the engine may place: 12GiB, 75% of the machine or cgroup, or auto', size, 'auto')
     .option('-c, --ctx-size <n>', 'positions of the context (default: the model\'s own, at most 4096)', integer(1, 2 ** 24))
     .addOption(hidden('--context <n>', integer(1, 2 ** 24)))
+    .addOption(kvTypeOption())
     .option('-b, --batch-size <n>', 'positions of one prefill sweep, 1 to 512 (default: what memory allows)', integer(1, 512))
     .option('-t, --threads <n>', 'compute threads (default: usable cores)', integer(1, 256))
 }
@@ -166,6 +170,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     memory: flags.memory,
     mode: flags.mode,
     contextLength: flags.ctxSize ?? flags.context,
+    kvType: flags.kvType,
     batchSize: flags.batchSize,
     threads: flags.threads,
     io: { backend: flags.io, depth: flags.ioDepth },

@@ -4,13 +4,17 @@
  * Joins what the header says (manifest), what the native side needs (measure) and what the machine allows (limits) and hands
  * them to the pure planner in ts/prefetch.
  */
+import { HypuraError } from '../base/errors.js'
 import { autoBudgetBytes, type MemoryLimit, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import { processStats } from '../machine/process-stats.js'
+import type { ModelSpec } from '../manifest/model-spec.js'
+import { kvType as kvTypeNumber } from '../native/layout.gen.js'
 import { loadBinding } from '../native/load-binding.js'
 import type { DriveCost } from '../prefetch/cost-model.js'
 import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '../prefetch/expectation.js'
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
+import type { KvType } from '../prefetch/region-sizes.js'
 import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
 import { driveCostFor, type MeasuredCost } from './hardware-profile.js'
@@ -52,7 +56,7 @@ const logitsRowsDefault = 1
 
 /**
  * Errors: those of describeModel() and findCopies(); ERR_HYPURA_INSUFFICIENT_MEMORY with the floor; ERR_HYPURA_INVALID_ARGUMENT,
- * ERR_HYPURA_USAGE for a size that cannot be read.
+ * ERR_HYPURA_USAGE for a size that cannot be read; ERR_HYPURA_UNSUPPORTED for a `kvType` that this model's heads do not fit.
  */
 export async function planModel(path: string, options: LoadOptions = {}): Promise<ModelPlan> {
   const checked = checkLoadOptions(options)
@@ -67,13 +71,16 @@ export function planDescribed(description: ModelDescription, options: LoadOption
   const threads = options.threads ?? 0
   const sequences = options.sequencesMax ?? 1
   const logitsRows = options.logitsRows ?? logitsRowsDefault
+  const kvType = options.kvType ?? 'f16'
+  requireKvType(description.path, spec, kvType)
+  const type = kvTypeNumber[kvType]
   const measure = (batchPositions: number, contextLength: number): { kvBytes: number; scratchBytes: number } =>
-    callNative(() => binding.measure(record, { batchPositions, contextLength, threads, sequences, logitsRows }))
+    callNative(() => binding.measure(record, { batchPositions, contextLength, threads, sequences, logitsRows, keyType: type, valueType: type }))
   const limit = tightestLimit(memoryLimits())
   const { budgetBytes, budgetSource } = budgetOf(options, limit)
   const contextLength = options.contextLength ?? defaultContext(spec.contextTrain, (length) => measure(1, length).kvBytes, budgetBytes)
   const request: BudgetRequest = {
-    manifest, budgetBytes, contextLength, sequences, measure, logitsRows,
+    manifest, budgetBytes, contextLength, sequences, measure, logitsRows, kvType,
     mode: options.mode ?? 'auto',
     ...(options.io?.depth === undefined ? {} : { ioDepth: options.io.depth }),
     ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
@@ -102,6 +109,17 @@ export function planDescribed(description: ModelDescription, options: LoadOption
     expectation: (cost = drive.cost) => expectationOf(manifest, memory, together(cost)),
     steps: (cost = drive.cost) => memorySteps(request, memory, together(cost)),
   }
+}
+
+/** Elements of a block of Q8_0; kv_block() in native/kernels/kv_rows.h. */
+const kvBlock = 32
+
+function requireKvType(path: string, { headDimK, headDimV }: ModelSpec, kvType: KvType): void {
+  const wrong = [headDimK, headDimV].find((dim) => dim % kvBlock !== 0)
+  if (kvType !== 'q8_0' || wrong === undefined) return
+  throw new HypuraError('ERR_HYPURA_UNSUPPORTED',
+    `${path}: a q8_0 KV cache stores heads in blocks of ${kvBlock} elements, this model's have ${wrong}. Leave --kv-type out, or give --kv-type f16.`,
+    { path, field: 'kvType', found: wrong, allowed: `multiples of ${kvBlock}` })
 }
 
 function budgetOf({ memory = 'auto' }: LoadOptions, limit: MemoryLimit): { budgetBytes: number; budgetSource: string } {

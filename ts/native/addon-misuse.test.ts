@@ -117,7 +117,7 @@ test('a getter that detaches the message in mid-call is met with an error', () =
 })
 
 test('measure and probe refuse wrong values', () => {
-  const options = { batchPositions: 32, logitsRows: 1, threads: 2, contextLength: 512, sequences: 1 }
+  const options = { batchPositions: 32, logitsRows: 1, threads: 2, contextLength: 512, sequences: 1, keyType: 0, valueType: 0 }
   expect(binding.measure(spec, options).kvBytes).toBeGreaterThan(0)
   for (const value of [...wrongBuffers, spec.slice(4), detached()]) {
     expect(errorOf(() => binding.measure(value as ArrayBuffer, options)).nativeCode).toBe('invalid-argument')
@@ -127,6 +127,7 @@ test('measure and probe refuse wrong values', () => {
       expect(errorOf(() => binding.measure(spec, { ...options, [key]: value })).nativeCode, key).toBe('invalid-argument')
     }
   }
+  for (const key of ['keyType', 'valueType']) expect(errorOf(() => binding.measure(spec, { ...options, [key]: 2 })).nativeCode, key).toBe('invalid-argument')
   expect(errorOf(() => binding.measure(new ArrayBuffer(layout.ModelSpec.size), options)).nativeCode).toBe('invalid-argument')
   for (const value of [null, 5, {}]) expect(errorOf(() => binding.probe(value as never)).nativeCode).toBe('invalid-argument')
   expect(binding.probe('/nowhere/at/all').direct?.available).toBe(false)

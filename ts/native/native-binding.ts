@@ -43,6 +43,9 @@ export interface MeasureOptions {
   readonly threads: number
   readonly contextLength: number
   readonly sequences: number
+  /** How keys, and values, are stored: a number of `kvType` in layout.gen.ts. */
+  readonly keyType: number
+  readonly valueType: number
 }
 
 /** Exact sizes of what the engine allocates besides weights. */

@@ -20,7 +20,7 @@ import type { BlockManifest } from '../manifest/block-manifest.js'
 import { pages, wholePages, type MemoryItems } from './memory-items.js'
 import { formatSize, sizeOption } from './parse-size.js'
 import { planWithoutCache } from './memory-without-cache.js'
-import type { RegionSizes } from './region-sizes.js'
+import type { KvType, RegionSizes } from './region-sizes.js'
 import { sizingOf, type Measure, type Sizing } from './sizing.js'
 
 /** kPositionsPerPage of native/base/limits.h. */
@@ -42,7 +42,9 @@ export interface BudgetRequest {
   /** Positions per sequence; rounded up to whole KV pages. */
   readonly contextLength: number
   readonly sequences?: number
-  /** Must count `sequences` and `logitsRows`, too. */
+  /** Default 'f16'. */
+  readonly kvType?: KvType
+  /** Must count `sequences`, `logitsRows` and `kvType`, too. */
   readonly measure: Measure
   /** Reads in flight. */
   readonly ioDepth?: number
@@ -70,7 +72,7 @@ export interface MemoryPlan {
 
 /** Errors: ERR_HYPURA_INSUFFICIENT_MEMORY with floor, budget and what to do about it. */
 export function planMemory(request: BudgetRequest): MemoryPlan {
-  const { manifest, sequences = 1, logitsRows = 1, measure } = request
+  const { manifest, sequences = 1, logitsRows = 1, kvType = 'f16', measure } = request
   const nCtx = wholeContext(request.contextLength)
   if (request.mode === 'mmap' || request.mode === 'bare') return planWithoutCache(request, request.mode, nCtx, batchesUpTo(request.batchPositionsMax))
   const budgetBytes = wholePages(request.budgetBytes)
@@ -94,6 +96,7 @@ export function planMemory(request: BudgetRequest): MemoryPlan {
       poolSlotBytes: manifest.expertSlotBytes,
       rowSlotBytes: manifest.rowSlotBytes,
       kvBytes,
+      kvType,
       scratchBytes,
       poolSlots,
       rowSlots,

@@ -12,7 +12,7 @@ import { formatSize, sizeOption } from './parse-size.js'
  * @returns a plan whose `chosen.pinned` is, for 'bare', the files' bytes
  */
 export function planWithoutCache(request: BudgetRequest, mode: 'mmap' | 'bare', nCtx: number, batches: readonly number[]): MemoryPlan {
-  const { manifest, measure, sequences = 1, logitsRows = 1 } = request
+  const { manifest, measure, sequences = 1, logitsRows = 1, kvType = 'f16' } = request
   const budgetBytes = wholePages(request.budgetBytes)
   const pinned = mode === 'bare' ? manifest.files.reduce((sum, { sizeBytes }) => sum + pages(sizeBytes), 0) : 0
   const itemsOf = (batch: number): MemoryItems => {
@@ -26,7 +26,7 @@ export function planWithoutCache(request: BudgetRequest, mode: 'mmap' | 'bare', 
   return {
     mode,
     regions: {
-      budgetBytes, trunkBytes: 0, pinnedBytes: pinned, ringBytes: 0, poolSlotBytes: 0, rowSlotBytes: 0, ...measure(batchPositions, nCtx),
+      budgetBytes, trunkBytes: 0, pinnedBytes: pinned, ringBytes: 0, poolSlotBytes: 0, rowSlotBytes: 0, ...measure(batchPositions, nCtx), kvType,
       poolSlots: 0, rowSlots: 0, pinCount: 0, nCtx, nSequences: sequences, batchPositions, logitsRows,
       placement: mode === 'bare' ? 'copied' : 'mapped',
     },

@@ -1,5 +1,6 @@
 #include "native/model/layers/attention.h"
 
+#include "native/kernels/kv_rows.h"
 #include "native/model/layers/query_tiles.h"
 
 namespace hypura::model {
@@ -38,11 +39,12 @@ void finish_entry(const Sweep& sweep, const AttentionWeights& weights, uint16_t 
   finish_heads(sweep, k, spec.n_head_kv, weights.key_bias, weights.key_norm, cosines, sines);
   if (weights.value_bias != nullptr)
     sweep.kernels.add(weights.value_bias, spec.n_head_kv * spec.head_dim_v, v);
+  const KvTypes types = sweep.kv.types();
   for (uint32_t h = 0; h < spec.n_head_kv; ++h) {
-    sweep.kernels.to_f16(k + uint64_t{h} * spec.head_dim_k, spec.head_dim_k,
-                         sweep.kv.k_row(entry.sequence, layer, h, entry.position));
-    sweep.kernels.to_f16(v + uint64_t{h} * spec.head_dim_v, spec.head_dim_v,
-                         sweep.kv.v_row(entry.sequence, layer, h, entry.position));
+    kernels::write_kv_row(sweep.kernels, types.k, k + uint64_t{h} * spec.head_dim_k, spec.head_dim_k,
+                          sweep.kv.k_row(entry.sequence, layer, h, entry.position));
+    kernels::write_kv_row(sweep.kernels, types.v, v + uint64_t{h} * spec.head_dim_v, spec.head_dim_v,
+                          sweep.kv.v_row(entry.sequence, layer, h, entry.position));
   }
 }
 

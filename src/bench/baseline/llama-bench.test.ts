@@ -1,7 +1,7 @@
 // What could break: flags that a version does not know, so that it repacks or refuses; a row taken for another; output that is no JSON.
 // How we notice: help texts of several versions, and rows in every order and with every kind of damage.
 import { expect, test } from 'vitest'
-import { parseRows, speedsOf, weightFlags } from './llama-bench.js'
+import { cacheFlags, parseRows, speedsOf, weightFlags } from './llama-bench.js'
 
 test.each([
   ['-mmp, --mmap <0|1>  (default: 1)\n-ot --override-tensor <p>=<b>', ['-mmp', '1', '-ot', '.*=CPU'], 'not repacked'],
@@ -12,6 +12,12 @@ test.each([
 ])('%j', (help, flags, words) => {
   expect(weightFlags(help).flags).toEqual(flags)
   expect(weightFlags(help).words).toContain(words)
+})
+
+test('a KV cache of blocks is asked for with flash attention, by what this version calls it', () => {
+  expect(cacheFlags('-fa, --flash-attn <on|off|auto>', 'f16')).toEqual([])
+  expect(cacheFlags('-fa, --flash-attn <on|off|auto>', 'q8_0')).toEqual(['-ctk', 'q8_0', '-ctv', 'q8_0', '-fa', 'on'])
+  expect(cacheFlags('-fa, --flash-attn <0|1>', 'q8_0')).toEqual(['-ctk', 'q8_0', '-ctv', 'q8_0', '-fa', '1'])
 })
 
 const row = (n_prompt: number, n_gen: number, avg_ts: number): object => ({ build_commit: 'abc', n_prompt, n_gen, n_depth: 0, avg_ts, samples_ts: [avg_ts] })

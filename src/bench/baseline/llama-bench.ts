@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { z } from 'zod'
-import { HypuraError } from '../../../ts/engine/index.js'
+import { HypuraError, type KvType } from '../../../ts/engine/index.js'
 import type { Test } from '../tests.js'
 import { endOf, runPeerProcess } from './peer-process.js'
 import type { Peer, PeerRequest, PeerRun } from './peer.js'
@@ -43,10 +43,16 @@ export function weightFlags(help: string): { flags: string[]; words: string } {
     : { flags: [...mapped, ...plain], words: 'mmap, not repacked' }
 }
 
+/** Flags for a KV cache of this type: blocks of values need flash attention. */
+export function cacheFlags(help: string, kvType: KvType): string[] {
+  if (kvType === 'f16') return []
+  return ['-ctk', kvType, '-ctv', kvType, '-fa', /--flash-attn <0\|1>/.test(help) ? '1' : 'on']
+}
+
 async function run(path: string, help: string, weights: readonly string[], request: PeerRequest): Promise<PeerRun> {
   const tokens = (kind: Test['kind']): string => request.tests.filter((test) => test.kind === kind).map((test) => test.tokens).join(',') || '0'
   const ended = await runPeerProcess(path, [
-    '-m', request.path, '-p', tokens('pp'), '-n', tokens('tg'), '-r', '1', '-t', String(request.threads), '-o', 'json', ...weights,
+    '-m', request.path, '-p', tokens('pp'), '-n', tokens('tg'), '-r', '1', '-t', String(request.threads), '-o', 'json', ...weights, ...cacheFlags(help, request.kvType),
     ...(request.depth > 0 ? ['-d', String(request.depth)] : []),
     ...(/--n-gpu-layers\b/.test(help) ? ['-ngl', '0'] : []),
   ], request)

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { HypuraError } from '../../../ts/engine/index.js'
+import { HypuraError, type KvType } from '../../../ts/engine/index.js'
 import { endOf, runPeerProcess } from './peer-process.js'
 import type { Peer, PeerFigures, PeerRequest, PeerRun } from './peer.js'
 
@@ -19,6 +19,7 @@ export interface NodePeerRequest {
   readonly path: string
   readonly threads: number
   readonly contextLength: number
+  readonly kvType: KvType
   readonly tests: readonly { readonly kind: 'pp' | 'tg'; readonly tokens: number; readonly lead: number; readonly prompt: readonly number[] }[]
 }
 
@@ -46,6 +47,7 @@ async function run(folder: string, request: PeerRequest): Promise<PeerRun> {
     path: request.path,
     threads: request.threads,
     contextLength: longest + 8,
+    kvType: request.kvType,
     tests: request.tests.map((test, i) => ({ ...test, lead: request.leads[i]!, prompt: request.prompts[i]! })),
   }
   const ended = await runPeerProcess(process.execPath, [script], { ...request, input: JSON.stringify(message) })

@@ -15,8 +15,18 @@ interface Module {
 interface Llama {
   loadModel(options: { modelPath: string; useMmap: true; gpuLayers: 0; ignoreMemorySafetyChecks: true }): Promise<PeerModel>
 }
+interface ContextOptions {
+  contextSize: number
+  sequences: 1
+  batchSize: number
+  threads: { ideal: number; min: number }
+  ignoreMemorySafetyChecks: true
+  flashAttention?: true
+  experimentalKvCacheKeyType?: string
+  experimentalKvCacheValueType?: string
+}
 interface PeerModel {
-  createContext(options: { contextSize: number; sequences: 1; batchSize: number; threads: { ideal: number; min: number }; ignoreMemorySafetyChecks: true }): Promise<{ getSequence(): PeerSequence }>
+  createContext(options: ContextOptions): Promise<{ getSequence(): PeerSequence }>
 }
 interface PeerSequence {
   clearHistory(): Promise<void>
@@ -28,11 +38,13 @@ interface PeerSequence {
 const batchSize = 512
 
 async function main(): Promise<void> {
-  const { entry, path, threads, contextLength, tests } = JSON.parse(await text(process.stdin)) as NodePeerRequest
+  const { entry, path, threads, contextLength, kvType, tests } = JSON.parse(await text(process.stdin)) as NodePeerRequest
   const { getLlama } = (await import(pathToFileURL(entry).href)) as Module
   const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error' })
   const model = await llama.loadModel({ modelPath: path, useMmap: true, gpuLayers: 0, ignoreMemorySafetyChecks: true })
-  const context = await model.createContext({ contextSize: contextLength, sequences: 1, batchSize, threads: { ideal: threads, min: threads }, ignoreMemorySafetyChecks: true })
+  const type = kvType.toUpperCase()
+  const cache = kvType === 'f16' ? {} : { flashAttention: true, experimentalKvCacheKeyType: type, experimentalKvCacheValueType: type } as const
+  const context = await model.createContext({ contextSize: contextLength, sequences: 1, batchSize, threads: { ideal: threads, min: threads }, ignoreMemorySafetyChecks: true, ...cache })
   const sequence = context.getSequence()
   await generate(sequence, tests[0]!.prompt.slice(0, 1), 1)
 

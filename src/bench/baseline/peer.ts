@@ -1,4 +1,5 @@
 /** A second engine on the same file: what it is asked, and what came of it. */
+import type { KvType } from '../../../ts/engine/index.js'
 import type { Test } from '../tests.js'
 
 export interface PeerRequest {
@@ -6,6 +7,7 @@ export interface PeerRequest {
   readonly tests: readonly Test[]
   readonly depth: number
   readonly threads: number
+  readonly kvType: KvType
   /** Token ids of each test's prompt, the untimed lead included: what our own engine gets. Random ids serve llama-bench. */
   readonly prompts: readonly (readonly number[])[]
   /** Ids at the beginning of each prompt that are evaluated before the clock starts. */

@@ -11,7 +11,7 @@ import { encodeLoad, encodeSpec } from './load.js'
 import { encodePlan } from './plan.js'
 
 const budget: RegionSizes = {
-  budgetBytes: 2 ** 40 + 1, trunkBytes: 2, pinnedBytes: 3, ringBytes: 4, poolSlotBytes: 5, rowSlotBytes: 6, kvBytes: 7, scratchBytes: 8,
+  budgetBytes: 2 ** 40 + 1, trunkBytes: 2, pinnedBytes: 3, ringBytes: 4, poolSlotBytes: 5, rowSlotBytes: 6, kvBytes: 7, kvType: 'q8_0', scratchBytes: 8,
   poolSlots: 9, rowSlots: 10, pinCount: 11, nCtx: 12, nSequences: 13, batchPositions: 14, logitsRows: 15, placement: 'copied',
 }
 
@@ -25,7 +25,7 @@ test('the Load message, field by field', async () => {
   const u64 = (at: number): number => Number(view.getBigUint64(at, true))
   expect(String.fromCharCode(view.getUint8(0), view.getUint8(1), view.getUint8(2), view.getUint8(3))).toBe('HYLD')
   expect([4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52].map(u32)).toEqual([
-    1, 3, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 2, 2, 0,
+    1, 4, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 2, 2, 0,
   ])
   const [filesAt, drivesAt, specsAt, tensorsAt, blocksAt, extentsAt, pinsAt, freqAt, budgetAt, stringsAt, stringsBytes] =
     [56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136].map(u64) as [number, number, number, number, number, number, number, number, number, number, number]
@@ -66,7 +66,7 @@ test('the Load message, field by field', async () => {
   expect(Array.from(pinOrder, (_, i) => u32(pinsAt + i * 4))).toEqual([...pinOrder])
   expect(Array.from(spec.invFreq, (_, i) => view.getFloat64(freqAt + i * 8, true))).toEqual([...spec.invFreq])
   expect([0, 8, 16, 24, 32, 40, 48, 56].map((at) => u64(budgetAt + at))).toEqual([2 ** 40 + 1, 2, 3, 4, 5, 6, 7, 8])
-  expect([64, 68, 72, 76, 80, 84, 88, 92].map((at) => u32(budgetAt + at))).toEqual([9, 10, 11, 12, 13, 14, 15, 2])
+  expect([64, 68, 72, 76, 80, 84, 88, 92, 96, 100].map((at) => u32(budgetAt + at))).toEqual([9, 10, 11, 12, 13, 14, 15, 2, 1, 1])
 })
 
 test('a Plan message, field by field', () => {

@@ -8,7 +8,7 @@ import { noLayer } from '../../manifest/block-builder.js'
 import type { BlockManifest } from '../../manifest/block-manifest.js'
 import type { ModelSpec } from '../../manifest/model-spec.js'
 import {
-  abiVersion, activation, gating, loadFormat, loadMagic, qkNorm, ropeKind, tensorRole, weightPlacement,
+  abiVersion, activation, gating, kvType, loadFormat, loadMagic, qkNorm, ropeKind, tensorRole, weightPlacement,
 } from '../../native/layout.gen.js'
 import type { RegionSizes } from '../../prefetch/region-sizes.js'
 import { recordBytes, SectionPlan, writeRecord, type RecordName } from './records.js'
@@ -72,7 +72,7 @@ export function encodeLoad(
   writeExtents(view, extentsAt, manifest)
   pinOrder.forEach((band, i) => view.setUint32(pinOrderAt + i * 4, band, true))
   spec.invFreq.forEach((angle, i) => view.setFloat64(invFreqAt + i * 8, angle, true))
-  writeRecord(view, budgetAt, 'LoadBudget', { ...budget, placement: weightPlacement[budget.placement] })
+  writeRecord(view, budgetAt, 'LoadBudget', { ...budget, placement: weightPlacement[budget.placement], kType: kvType[budget.kvType], vType: kvType[budget.kvType] })
   return message
 }
 
