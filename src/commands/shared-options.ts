@@ -108,10 +108,11 @@ const hidden = (flags: string, parse: (text: string) => unknown): Option => new 
 
 export const kvTypeOption = (): Option => new Option('--kv-type <type>', 'how the KV cache is stored: q8_0 takes 53 % of f16 and changes logits (default: f16)').choices(kvTypes)
 
-export function addMemoryFlags(command: Command): Command {
+/** @param contextWords what -c means here, where it is not the context of a conversation */
+export function addMemoryFlags(command: Command, contextWords = 'positions of the context (default: the model\'s own, at most 4096)'): Command {
   return command
     .option('--memory <size>', 'what the engine may place: 12GiB, 75% of the machine or cgroup, or auto', size, 'auto')
-    .option('-c, --ctx-size <n>', 'positions of the context (default: the model\'s own, at most 4096)', integer(1, 2 ** 24))
+    .option('-c, --ctx-size <n>', contextWords, integer(1, 2 ** 24))
     .addOption(hidden('--context <n>', integer(1, 2 ** 24)))
     .addOption(kvTypeOption())
     .option('-b, --batch-size <n>', 'positions of one prefill sweep, 1 to 512 (default: what memory allows)', integer(1, 512))
@@ -122,8 +123,8 @@ export function addMirrorFlag(command: Command): Command {
   return command.option('--mirror <path>', 'a copy of the model on another drive, read beside it; may be given several times', mirrorPath)
 }
 
-export function addLoadFlags(command: Command): Command {
-  return addMirrorFlag(addMemoryFlags(command))
+export function addLoadFlags(command: Command, contextWords?: string): Command {
+  return addMirrorFlag(addMemoryFlags(command, contextWords))
     .addOption(new Option('--mode <mode>', 'auto: resident if it fits, else stream; mmap and bare are for comparisons').choices(['auto', 'resident', 'stream', 'mmap', 'bare']).default('auto'))
     .addOption(new Option('--io <backend>', 'how weights are read').choices(['auto', 'uring', 'pread', 'buffered']).default('auto'))
     .option('--io-depth <n>', 'reads in flight per drive, 1 to 64 (default: 8)', integer(1, 64))
