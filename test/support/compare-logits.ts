@@ -9,6 +9,14 @@ export interface Agreement {
   sameTop: number
   /** Mean squared difference over mean square, logits centred per row. */
   nmse: number
+  /**
+   * ln(perplexity of ours / of the reference) over the rows whose next token was told, and its standard error: of the paired
+   * differences, so far smaller than either perplexity's. NaN without such rows.
+   */
+  lnPerplexityRatio: number
+  lnPerplexityRatioError: number
+  /** Of the reference, over the same rows. */
+  perplexity: number
 }
 
 export class AgreementMeter {
@@ -18,8 +26,13 @@ export class AgreementMeter {
   #sameTop = 0
   #difference = 0
   #power = 0
+  #scored = 0
+  #nll = 0
+  #ratio = 0
+  #ratioSquares = 0
 
-  add(reference: Float32Array, ours: Float32Array): void {
+  /** `next`: the token that follows, for the perplexities. */
+  add(reference: Float32Array, ours: Float32Array, next?: number): void {
     const p = logSoftmax(reference)
     const q = logSoftmax(ours)
     let kl = 0
@@ -34,15 +47,25 @@ export class AgreementMeter {
       this.#power += (reference[i]! - referenceMean) ** 2
     }
     this.#positions++
+    if (next === undefined) return
+    const ratio = p[next]! - q[next]!
+    this.#scored++
+    this.#nll -= p[next]!
+    this.#ratio += ratio
+    this.#ratioSquares += ratio * ratio
   }
 
   result(): Agreement {
+    const ratio = this.#ratio / this.#scored
     return {
       positions: this.#positions,
       meanKl: this.#kl / this.#positions,
       maxKl: this.#maxKl,
       sameTop: this.#sameTop / this.#positions,
       nmse: this.#difference / this.#power,
+      lnPerplexityRatio: ratio,
+      lnPerplexityRatioError: Math.sqrt(Math.max(0, this.#ratioSquares / this.#scored - ratio * ratio) / (this.#scored - 1)),
+      perplexity: Math.exp(this.#nll / this.#scored),
     }
   }
 }
