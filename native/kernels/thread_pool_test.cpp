@@ -22,6 +22,21 @@
 namespace hypura::kernels {
 namespace {
 
+// The floating-point control register, and in it the bits that flush subnormals and choose the rounding.
+#if defined(__x86_64__)
+constexpr uint64_t kFlushBits = 0x8040, kRounding = 0x6000;
+uint64_t float_state() { return _mm_getcsr(); }
+void set_float_state(uint64_t state) { _mm_setcsr(static_cast<uint32_t>(state)); }
+#elif defined(__aarch64__)
+constexpr uint64_t kFlushBits = 1 << 24, kRounding = 3 << 22;
+uint64_t float_state() {
+  uint64_t state;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+  return state;
+}
+void set_float_state(uint64_t state) { __asm__ volatile("msr fpcr, %0" : : "r"(state)); }
+#endif
+
 std::unique_ptr<ThreadPool> make_pool(uint32_t n_threads) {
   auto pool = ThreadPool::create(n_threads);
   EXPECT(pool.ok());
@@ -126,22 +141,19 @@ TEST(run_does_not_allocate) {
   });
 }
 
-#if defined(__x86_64__)
 TEST(items_see_the_default_float_state_and_the_caller_keeps_its_own) {
   const auto pool = make_pool(3);
-  const uint32_t before = _mm_getcsr();
-  constexpr uint32_t kFlushBits = 0x8040, kRounding = 0x6000;
-  _mm_setcsr(before | kFlushBits | kRounding);
+  const uint64_t before = float_state();
+  set_float_state(before | kFlushBits | kRounding);
   std::atomic<uint32_t> wrong{0};
   pool->for_each(300, 1, [&](uint32_t, uint32_t, uint32_t) {
-    wrong += (_mm_getcsr() & (kFlushBits | kRounding)) != 0;
+    wrong += (float_state() & (kFlushBits | kRounding)) != 0;
   });
-  const uint32_t after = _mm_getcsr();
-  _mm_setcsr(before);
+  const uint64_t after = float_state();
+  set_float_state(before);
   EXPECT_EQ(wrong.load(), 0u);
   EXPECT_EQ(after & (kFlushBits | kRounding), kFlushBits | kRounding);
 }
-#endif
 
 }  // namespace
 }  // namespace hypura::kernels
