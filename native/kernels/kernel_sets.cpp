@@ -1,304 +1,60 @@
-// The registry: every kernel set as a constant table, and the choice between them at run time.
-#include "native/kernels/kernel_set.h"
+// The choice between kernel sets at run time: the best that runs, or the one HYPURA_ISA names.
+#include "native/kernels/kernel_sets.h"
 
 #include <cstdlib>
 #include <cstring>
 
-#include "native/kernels/quant_types.h"
-#include "native/kernels/scalar/scalar.h"
-#if defined(__x86_64__)
-#include <cpuid.h>
-
-#include "native/kernels/avx2/avx2.h"
-#include "native/kernels/avx512vnni/avx512vnni.h"
-#endif
-
 namespace hypura::kernels {
 namespace {
 
-struct TypeKernels {
-  QuantType type;
-  MatmulFunction matmul;
-  DequantizeFunction dequantize;
-};
-
-constexpr TypeKernels kScalarTypes[] = {
-    {QuantType::kF32, scalar::matmul_f32, scalar::dequantize_f32},
-    {QuantType::kF16, scalar::matmul_f16, scalar::dequantize_f16},
-    {QuantType::kQ4_0, scalar::matmul_q4_0, scalar::dequantize_q4_0},
-    {QuantType::kQ4_1, scalar::matmul_q4_1, scalar::dequantize_q4_1},
-    {QuantType::kQ5_0, scalar::matmul_q5_0, scalar::dequantize_q5_0},
-    {QuantType::kQ5_1, scalar::matmul_q5_1, scalar::dequantize_q5_1},
-    {QuantType::kQ8_0, scalar::matmul_q8_0, scalar::dequantize_q8_0},
-    {QuantType::kQ2_K, scalar::matmul_q2_k, scalar::dequantize_q2_k},
-    {QuantType::kQ3_K, scalar::matmul_q3_k, scalar::dequantize_q3_k},
-    {QuantType::kQ4_K, scalar::matmul_q4_k, scalar::dequantize_q4_k},
-    {QuantType::kQ5_K, scalar::matmul_q5_k, scalar::dequantize_q5_k},
-    {QuantType::kQ6_K, scalar::matmul_q6_k, scalar::dequantize_q6_k},
-    {QuantType::kIQ4_NL, scalar::matmul_iq4_nl, scalar::dequantize_iq4_nl},
-    {QuantType::kIQ4_XS, scalar::matmul_iq4_xs, scalar::dequantize_iq4_xs},
-    {QuantType::kBF16, scalar::matmul_bf16, scalar::dequantize_bf16},
-    {QuantType::kMXFP4, scalar::matmul_mxfp4, scalar::dequantize_mxfp4},
-};
-
-MatmulFunction scalar_matmul(QuantType type) {
-  for (const TypeKernels& kernels : kScalarTypes)
-    if (kernels.type == type) return kernels.matmul;
-  return nullptr;
-}
-
-DequantizeFunction scalar_dequantize(QuantType type) {
-  for (const TypeKernels& kernels : kScalarTypes)
-    if (kernels.type == type) return kernels.dequantize;
-  return nullptr;
-}
-
-QuantizeFunction scalar_quantize(ActivationForm form) {
-  switch (form) {
-    case ActivationForm::kF32:
-      return scalar::quantize_f32;
-    case ActivationForm::kA32:
-      return scalar::quantize_a32;
-    case ActivationForm::kA256:
-      return scalar::quantize_a256;
-  }
-  return nullptr;
-}
-
-constexpr KernelSet kScalar = {
-    .name = "scalar",
-    .matmul = scalar_matmul,
-    .dequantize = scalar_dequantize,
-    .quantize = scalar_quantize,
-    .rms_norm = scalar::rms_norm,
-    .add = scalar::add,
-    .add_scaled = scalar::add_scaled,
-    .scale = scalar::scale,
-    .silu_mul = scalar::silu_mul,
-    .gelu_mul = scalar::gelu_mul,
-    .softmax = scalar::softmax,
-    .sigmoid = scalar::sigmoid,
-    .rope = scalar::rope,
-    .to_f16 = scalar::to_f16,
-    .dot = scalar::dot,
-    .attention = scalar::attention,
-    .attention_merge = scalar::attention_merge,
-};
-
-#if defined(__x86_64__)
-
-// Types without a kernel of their own use the scalar one.
-MatmulFunction avx2_matmul(QuantType type) {
-  switch (type) {
-    case QuantType::kF32:
-      return avx2::matmul_f32;
-    case QuantType::kF16:
-      return avx2::matmul_f16;
-    case QuantType::kBF16:
-      return avx2::matmul_bf16;
-    case QuantType::kQ4_0:
-      return avx2::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return avx2::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return avx2::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return avx2::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return avx2::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return avx2::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return avx2::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return avx2::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return avx2::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return avx2::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return avx2::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return avx2::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return avx2::matmul_mxfp4;
-    default:
-      return scalar_matmul(type);
-  }
-}
-
-QuantizeFunction avx2_quantize(ActivationForm form) {
-  switch (form) {
-    case ActivationForm::kF32:
-      return scalar::quantize_f32;
-    case ActivationForm::kA32:
-      return avx2::quantize_a32;
-    case ActivationForm::kA256:
-      return avx2::quantize_a256;
-  }
-  return nullptr;
-}
-
-constexpr KernelSet kAvx2 = {
-    .name = "avx2",
-    .matmul = avx2_matmul,
-    .dequantize = scalar_dequantize,
-    .quantize = avx2_quantize,
-    .rms_norm = avx2::rms_norm,
-    .add = avx2::add,
-    .add_scaled = avx2::add_scaled,
-    .scale = avx2::scale,
-    .silu_mul = avx2::silu_mul,
-    .gelu_mul = avx2::gelu_mul,
-    .softmax = avx2::softmax,
-    .sigmoid = avx2::sigmoid,
-    .rope = avx2::rope,
-    .to_f16 = avx2::to_f16,
-    .dot = avx2::dot,
-    .attention = avx2::attention,
-    .attention_merge = avx2::attention_merge,
-};
-
-// What is no bottleneck is the AVX2 set's: the same bits by the same rules.
-MatmulFunction avx512vnni_matmul(QuantType type) {
-  switch (type) {
-    case QuantType::kF32:
-      return avx512vnni::matmul_f32;
-    case QuantType::kF16:
-      return avx512vnni::matmul_f16;
-    case QuantType::kBF16:
-      return avx512vnni::matmul_bf16;
-    case QuantType::kQ4_0:
-      return avx512vnni::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return avx512vnni::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return avx512vnni::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return avx512vnni::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return avx512vnni::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return avx512vnni::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return avx512vnni::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return avx512vnni::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return avx512vnni::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return avx512vnni::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return avx512vnni::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return avx512vnni::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return avx512vnni::matmul_mxfp4;
-    default:
-      return avx2_matmul(type);
-  }
-}
-
-constexpr KernelSet kAvx512Vnni = [] {
-  KernelSet set = kAvx2;
-  set.name = "avx512vnni";
-  set.matmul = avx512vnni_matmul;
-  set.attention = avx512vnni::attention;
-  return set;
-}();
-
-// Registers that the operating system saves, as bits of XCR0.
-constexpr unsigned kSavesAvx = 0x06;     // xmm, ymm
-constexpr unsigned kSavesAvx512 = 0xe6;  // also masks, the upper halves of zmm0-15, zmm16-31
-
-// Whether the processor has all these features and the operating system saves these registers.
-bool runs_with(unsigned leaf1_c, unsigned leaf7_b, unsigned leaf7_c, unsigned saved) {
-  unsigned a, b, c, d;
-  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return false;
-  leaf1_c |= bit_OSXSAVE;
-  if ((c & leaf1_c) != leaf1_c) return false;
-  unsigned saved_low, saved_high;
-  __asm__("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
-  if ((saved_low & saved) != saved) return false;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  return (b & leaf7_b) == leaf7_b && (c & leaf7_c) == leaf7_c;
-}
-
-constexpr unsigned kAvx2Leaf1 = bit_FMA | bit_F16C | bit_AVX;
-
-bool avx2_runs() { return runs_with(kAvx2Leaf1, bit_AVX2, 0, kSavesAvx); }
-
-bool avx512vnni_runs() {
-  constexpr unsigned kLeaf7 =
-      bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
-  return runs_with(kAvx2Leaf1, kLeaf7, bit_AVX512VNNI, kSavesAvx512);
-}
-
-#endif
-
-struct Registered {
-  const KernelSet* set;
-  bool (*runs)();
-  const char* named;    // reason when HYPURA_ISA named it
-  const char* refused;  // reason when HYPURA_ISA named it and it cannot run
-  const char* best;     // reason when it is the best that runs
-};
-
 bool always() { return true; }
 
-// By ascending speed: the last one that runs is the best.
-constexpr Registered kRegistry[] = {
-    {&kScalar, always, "HYPURA_ISA asks for scalar kernels.", "",
-     "This processor has no instruction set hypura knows better than plain C++."},
-#if defined(__x86_64__)
-    {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
-     "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
-     "The processor has AVX2, FMA and F16C."},
-    {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
-     "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
-     "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
-#endif
-};
-constexpr unsigned kSets = sizeof kRegistry / sizeof kRegistry[0];
+constexpr RegisteredSet kScalar = {
+    &kScalarSet, always, "HYPURA_ISA asks for scalar kernels.", "",
+    "This processor has no instruction set hypura knows better than plain C++."};
 
-struct Runnable {
-  const KernelSet* sets[kSets + 1] = {};
-  const Registered* best = &kRegistry[0];
+// Made once, never destroyed: a thread may ask while the process ends.
+struct Registry {
+  RegisteredSet all[1 + kProcessorSetsMax] = {kScalar};
+  uint32_t n_all = 1;
+  const KernelSet* runnable[1 + kProcessorSetsMax + 1] = {};  // ends with null
+  RegisteredSet best = kScalar;                               // the last one that runs
 
-  Runnable() {
-    unsigned n = 0;
-    for (const Registered& entry : kRegistry) {
+  Registry() {
+    for (const RegisteredSet& entry : processor_family().sets) all[n_all++] = entry;
+    uint32_t n_runnable = 0;
+    for (const RegisteredSet& entry : registered()) {
       if (!entry.runs()) continue;
-      sets[n++] = entry.set;
-      best = &entry;
+      runnable[n_runnable++] = entry.set;
+      best = entry;
     }
   }
+  std::span<const RegisteredSet> registered() const { return {all, n_all}; }
 };
 
-const Runnable& runnable() {
-  static const Runnable found;
-  return found;
+const Registry& registry() {
+  static const Registry made;
+  return made;
 }
 
 }  // namespace
 
-const KernelSet* const* runnable_kernel_sets() { return runnable().sets; }
+const KernelSet* const* runnable_kernel_sets() { return registry().runnable; }
 
 const KernelSet& choose_kernels(const char** reason) {
-  const Registered* best = runnable().best;
-  const Registered* chosen = best;
-  const char* why = best->best;
+  RegisteredSet chosen = registry().best;
+  const char* why = chosen.best;
   if (const char* wanted = std::getenv("HYPURA_ISA"); wanted != nullptr && *wanted != '\0') {
-    why = "HYPURA_ISA names no kernel set (scalar, avx2, avx512vnni) and is ignored.";
-    for (const Registered& entry : kRegistry) {
+    why = processor_family().unknown;
+    for (const RegisteredSet& entry : registry().registered()) {
       if (std::strcmp(entry.set->name, wanted) != 0) continue;
       const bool runs = entry.runs();
-      if (runs) chosen = &entry;
+      if (runs) chosen = entry;
       why = runs ? entry.named : entry.refused;
     }
   }
   if (reason != nullptr) *reason = why;
-  return *chosen->set;
+  return *chosen.set;
 }
 
 }  // namespace hypura::kernels

@@ -1,0 +1,181 @@
+// The sets of x86-64, and whether this processor runs them.
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include <iterator>
+
+#include "native/kernels/avx2/avx2.h"
+#include "native/kernels/avx512vnni/avx512vnni.h"
+#include "native/kernels/kernel_sets.h"
+#include "native/kernels/quant_types.h"
+#include "native/kernels/scalar/scalar.h"
+
+namespace hypura::kernels {
+namespace {
+
+// Types without a kernel of their own use the scalar one.
+MatmulFunction avx2_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kF32:
+      return avx2::matmul_f32;
+    case QuantType::kF16:
+      return avx2::matmul_f16;
+    case QuantType::kBF16:
+      return avx2::matmul_bf16;
+    case QuantType::kQ4_0:
+      return avx2::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return avx2::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return avx2::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return avx2::matmul_q5_1;
+    case QuantType::kQ8_0:
+      return avx2::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return avx2::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return avx2::matmul_q3_k;
+    case QuantType::kQ4_K:
+      return avx2::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return avx2::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return avx2::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return avx2::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return avx2::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return avx2::matmul_mxfp4;
+    default:
+      return scalar_matmul(type);
+  }
+}
+
+QuantizeFunction avx2_quantize(ActivationForm form) {
+  switch (form) {
+    case ActivationForm::kF32:
+      return scalar::quantize_f32;
+    case ActivationForm::kA32:
+      return avx2::quantize_a32;
+    case ActivationForm::kA256:
+      return avx2::quantize_a256;
+  }
+  return nullptr;
+}
+
+constexpr KernelSet kAvx2 = {
+    .name = "avx2",
+    .matmul = avx2_matmul,
+    .dequantize = scalar_dequantize,
+    .quantize = avx2_quantize,
+    .rms_norm = avx2::rms_norm,
+    .add = avx2::add,
+    .add_scaled = avx2::add_scaled,
+    .scale = avx2::scale,
+    .silu_mul = avx2::silu_mul,
+    .gelu_mul = avx2::gelu_mul,
+    .softmax = avx2::softmax,
+    .sigmoid = avx2::sigmoid,
+    .rope = avx2::rope,
+    .to_f16 = avx2::to_f16,
+    .dot = avx2::dot,
+    .attention = avx2::attention,
+    .attention_merge = avx2::attention_merge,
+};
+
+// What is no bottleneck is the AVX2 set's: the same bits by the same rules.
+MatmulFunction avx512vnni_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kF32:
+      return avx512vnni::matmul_f32;
+    case QuantType::kF16:
+      return avx512vnni::matmul_f16;
+    case QuantType::kBF16:
+      return avx512vnni::matmul_bf16;
+    case QuantType::kQ4_0:
+      return avx512vnni::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return avx512vnni::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return avx512vnni::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return avx512vnni::matmul_q5_1;
+    case QuantType::kQ8_0:
+      return avx512vnni::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return avx512vnni::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return avx512vnni::matmul_q3_k;
+    case QuantType::kQ4_K:
+      return avx512vnni::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return avx512vnni::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return avx512vnni::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return avx512vnni::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return avx512vnni::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return avx512vnni::matmul_mxfp4;
+    default:
+      return avx2_matmul(type);
+  }
+}
+
+constexpr KernelSet kAvx512Vnni = [] {
+  KernelSet set = kAvx2;
+  set.name = "avx512vnni";
+  set.matmul = avx512vnni_matmul;
+  set.attention = avx512vnni::attention;
+  return set;
+}();
+
+// Registers that the operating system saves, as bits of XCR0.
+constexpr unsigned kSavesAvx = 0x06;     // xmm, ymm
+constexpr unsigned kSavesAvx512 = 0xe6;  // also masks, the upper halves of zmm0-15, zmm16-31
+
+// Whether the processor has all these features and the operating system saves these registers.
+bool runs_with(unsigned leaf1_c, unsigned leaf7_b, unsigned leaf7_c, unsigned saved) {
+  unsigned a, b, c, d;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return false;
+  leaf1_c |= bit_OSXSAVE;
+  if ((c & leaf1_c) != leaf1_c) return false;
+  unsigned saved_low, saved_high;
+  __asm__("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
+  if ((saved_low & saved) != saved) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  return (b & leaf7_b) == leaf7_b && (c & leaf7_c) == leaf7_c;
+}
+
+constexpr unsigned kAvx2Leaf1 = bit_FMA | bit_F16C | bit_AVX;
+
+bool avx2_runs() { return runs_with(kAvx2Leaf1, bit_AVX2, 0, kSavesAvx); }
+
+bool avx512vnni_runs() {
+  constexpr unsigned kLeaf7 =
+      bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+  return runs_with(kAvx2Leaf1, kLeaf7, bit_AVX512VNNI, kSavesAvx512);
+}
+
+constexpr RegisteredSet kSets[] = {
+    {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
+     "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
+     "The processor has AVX2, FMA and F16C."},
+    {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
+     "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
+     "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
+};
+static_assert(std::size(kSets) <= kProcessorSetsMax);
+
+}  // namespace
+
+ProcessorFamily processor_family() {
+  return {kSets, "HYPURA_ISA names no kernel set (scalar, avx2, avx512vnni) and is ignored."};
+}
+
+}  // namespace hypura::kernels
+
+#endif  // __x86_64__
