@@ -1,8 +1,11 @@
 // What could break: a type without a kernel, sizes that do not agree with the format, an unknown id
-// accepted, HYPURA_ISA ignored in silence. How we notice: the table against the sizes of the format
-// by hand, every type on every set, and the environment variable set to each kind of value.
+// accepted, a set offered to a processor that would die of it, HYPURA_ISA ignored in silence. How we
+// notice: the table against the sizes of the format by hand, every type on every set, the sets that
+// run against what the compiler's run-time library or the emulator's caller knows of the processor,
+// and the environment variable set to each kind of value.
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <string>
 
 #include "native/base/testing.h"
@@ -60,6 +63,29 @@ TEST(every_type_and_form_has_kernels_on_every_set) {
   }
 }
 
+// Names of the sets that this processor runs, from another source than the registry's. Empty: none.
+std::string expected_sets() {
+#if defined(__x86_64__)
+  std::string names = "scalar";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) names += " avx2";
+  if (__builtin_cpu_supports("avx512vnni")) names += " avx512vnni";
+  return names;
+#else
+  const char* names = std::getenv("HYPURA_EXPECTED_SETS");
+  return names != nullptr ? names : "";
+#endif
+}
+
+TEST(the_sets_that_run_are_those_of_the_processor) {
+  std::string names;
+  for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set)
+    names += (names.empty() ? "" : " ") + std::string((*set)->name);
+  if (expected_sets().empty())
+    std::cerr << "  skipped: HYPURA_EXPECTED_SETS does not say what to find; found " << names << "\n";
+  else
+    EXPECT_EQ(names, expected_sets());
+}
+
 TEST(hypura_isa_chooses_and_says_so) {
   const char* before = std::getenv("HYPURA_ISA");
   const std::string saved = before != nullptr ? before : "";
@@ -76,6 +102,12 @@ TEST(hypura_isa_chooses_and_says_so) {
     EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
   }
   EXPECT(last == &best);
+  for (const char* name : {"avx2", "avx512vnni", "neon_dotprod", "neon_i8mm"}) {
+    setenv("HYPURA_ISA", name, 1);
+    if (choose_kernels(&reason).name == std::string(name)) continue;
+    EXPECT(&choose_kernels(&reason) == &best);
+    EXPECT(std::string(reason).find("ignored") != std::string::npos);
+  }
   setenv("HYPURA_ISA", "quantum", 1);
   EXPECT(&choose_kernels(&reason) == &best);
   EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
