@@ -7,6 +7,7 @@
 
 #include "native/kernels/kernel_sets.h"
 #include "native/kernels/neon_dotprod/neon_dotprod.h"
+#include "native/kernels/neon_i8mm/neon_i8mm.h"
 #include "native/kernels/quant_types.h"
 #include "native/kernels/scalar/scalar.h"
 
@@ -84,20 +85,68 @@ constexpr KernelSet kNeonDotprod = {
     .attention_merge = neon_dotprod::attention_merge,
 };
 
+// smmla multiplies bytes by bytes; all else is the dot product set's.
+MatmulFunction neon_i8mm_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kQ4_0:
+      return neon_i8mm::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return neon_i8mm::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return neon_i8mm::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return neon_i8mm::matmul_q5_1;
+    case QuantType::kQ8_0:
+      return neon_i8mm::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return neon_i8mm::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return neon_i8mm::matmul_q3_k;
+    case QuantType::kQ4_K:
+      return neon_i8mm::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return neon_i8mm::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return neon_i8mm::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return neon_i8mm::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return neon_i8mm::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return neon_i8mm::matmul_mxfp4;
+    default:
+      return neon_dotprod_matmul(type);
+  }
+}
+
+constexpr KernelSet kNeonI8mm = [] {
+  KernelSet set = kNeonDotprod;
+  set.name = "neon_i8mm";
+  set.matmul = neon_i8mm_matmul;
+  return set;
+}();
+
 // The kernel sets these bits for what the processor has and it saves; NEON itself is always there.
 bool neon_dotprod_runs() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+
+bool neon_i8mm_runs() {
+  return neon_dotprod_runs() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
 
 constexpr RegisteredSet kSets[] = {
     {&kNeonDotprod, neon_dotprod_runs, "HYPURA_ISA asks for NEON dot product kernels.",
      "HYPURA_ISA asks for NEON dot products, which this processor or operating system lacks; it is ignored.",
      "The processor has NEON dot products."},
+    {&kNeonI8mm, neon_i8mm_runs, "HYPURA_ISA asks for NEON int8 matrix kernels.",
+     "HYPURA_ISA asks for NEON int8 matrix products, which this processor or operating system lacks; it is ignored.",
+     "The processor has NEON dot products and int8 matrix products."},
 };
 static_assert(std::size(kSets) <= kProcessorSetsMax);
 
 }  // namespace
 
 ProcessorFamily processor_family() {
-  return {kSets, "HYPURA_ISA names no kernel set (scalar, neon_dotprod) and is ignored."};
+  return {kSets, "HYPURA_ISA names no kernel set (scalar, neon_dotprod, neon_i8mm) and is ignored."};
 }
 
 }  // namespace hypura::kernels
