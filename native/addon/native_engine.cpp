@@ -253,8 +253,9 @@ void NativeEngine::settle_resizes(Napi::Env env) {
 }
 
 Napi::Value NativeEngine::create_sequence(const Napi::CallbackInfo& info) {
+  const uint32_t client = info[0].IsUndefined() ? 0 : need_u32(info[0], "client");
   open_engine(info.Env());
-  return NativeSequence::create(info.Env(), bell_, shared_from_this());
+  return NativeSequence::create(info.Env(), bell_, shared_from_this(), client);
 }
 
 Napi::Value NativeEngine::close(const Napi::CallbackInfo& info) {

@@ -66,11 +66,11 @@ Napi::Value error_info(Napi::Env env, const Status& status) {
 }  // namespace
 
 Napi::Object NativeSequence::create(Napi::Env env, std::shared_ptr<Bell> bell,
-                                    std::shared_ptr<NativeEngine> engine) {
+                                    std::shared_ptr<NativeEngine> engine, uint32_t client) {
   const auto self = std::make_shared<NativeSequence>(std::move(bell), std::move(engine));
   self->sequence_ =
       value_or_throw(env, self->engine_->engine()->create_sequence(
-                              [bell = self->bell_, id = self->id_] { bell->ring(id); }));
+                              [bell = self->bell_, id = self->id_] { bell->ring(id); }, client));
   self->bell_->listen(self->id_, self);
   return self->functions(env);
 }

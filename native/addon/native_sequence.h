@@ -18,7 +18,7 @@ namespace hypura::addon {
 class NativeSequence final : public Listener, public std::enable_shared_from_this<NativeSequence> {
  public:
   static Napi::Object create(Napi::Env env, std::shared_ptr<Bell> bell,
-                             std::shared_ptr<NativeEngine> engine);
+                             std::shared_ptr<NativeEngine> engine, uint32_t client);
 
   NativeSequence(std::shared_ptr<Bell> bell, std::shared_ptr<NativeEngine> engine);
   ~NativeSequence() override;

@@ -425,10 +425,20 @@ TEST(the_observer_hears_every_choice_and_their_union) {
       unions_agree =
           unions_agree && std::equal(chosen.begin(), chosen.end(), experts.begin(), experts.end());
       chosen.clear();
+      last_union.assign(experts.begin(), experts.end());
       ++unions;
     }
+    void on_absent(uint16_t, std::span<const uint16_t> experts) override {
+      const HotPathPause pause;
+      absent += experts.size();
+      absent_are_of_the_union =
+          absent_are_of_the_union && std::includes(last_union.begin(), last_union.end(),
+                                                   experts.begin(), experts.end());
+    }
     std::vector<std::pair<uint16_t, uint32_t>> routes;
-    std::vector<uint16_t> chosen;
+    std::vector<uint16_t> chosen, last_union;
+    size_t absent = 0;
+    bool absent_are_of_the_union = true;
     double sum = 0;
     bool unions_agree = true;
     int unions = 0;
@@ -443,6 +453,8 @@ TEST(the_observer_hears_every_choice_and_their_union) {
   EXPECT_EQ(recorder.routes.size(), size_t{2 * 6});
   EXPECT_EQ(recorder.unions, 2);
   EXPECT(recorder.unions_agree);
+  EXPECT(recorder.absent_are_of_the_union);
+  EXPECT(recorder.absent > 0);  // the pool is empty at first
   EXPECT(std::abs(recorder.sum - 12) < 1e-4);
   EXPECT(none.empty());
 }

@@ -35,6 +35,8 @@ class SweepObserver {
                         std::span<const float> weights) = 0;
   // All experts the batch needs of this layer, ascending: what the cache is asked for.
   virtual void on_union(uint16_t layer, std::span<const uint16_t> experts) = 0;
+  // Those of the union that have to be read for it, ascending; called before they are asked for, if there are any.
+  virtual void on_absent(uint16_t layer, std::span<const uint16_t> experts) = 0;
 };
 
 struct TokenBatch {

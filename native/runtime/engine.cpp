@@ -327,7 +327,7 @@ Result<std::shared_ptr<ResizeJob>> Engine::resize(uint64_t budget_bytes,
   return job;
 }
 
-Result<std::shared_ptr<Sequence>> Engine::create_sequence(std::function<void()> wake) {
+Result<std::shared_ptr<Sequence>> Engine::create_sequence(std::function<void()> wake, uint32_t client) {
   const std::lock_guard lock(queue_->mutex);
   if (queue_->closing) return closed_status();
   for (uint32_t slot = 0; slot < queue_->slot_taken.size(); ++slot) {
@@ -336,7 +336,8 @@ Result<std::shared_ptr<Sequence>> Engine::create_sequence(std::function<void()> 
     const Sequence::Limits limits{.n_ctx = message_.budget.n_ctx,
                                   .n_vocab = message_.spec.n_vocab,
                                   .logits_rows = message_.budget.logits_rows};
-    return std::make_shared<Sequence>(queue_, slot, limits, std::move(wake));
+    const Sequence::Label label{.number = ++queue_->sequences, .client = client};
+    return std::make_shared<Sequence>(queue_, slot, label, limits, std::move(wake));
   }
   return Status::error(
       Code::kInvalidArgument,

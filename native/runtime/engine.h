@@ -54,8 +54,9 @@ class Engine {
   // or what made loading fail.
   Result<std::shared_ptr<ResizeJob>> resize(uint64_t budget_bytes,
                                             const scheduler::CacheDivision& division);
-  // wake: see Sequence. Errors: kClosed, kInvalidArgument when all sequences the engine was loaded for are taken.
-  Result<std::shared_ptr<Sequence>> create_sequence(std::function<void()> wake);
+  // wake: see Sequence; client: what its events name it with, 0 for nobody. Errors: kClosed, kInvalidArgument when all sequences the engine was loaded for are taken.
+  Result<std::shared_ptr<Sequence>> create_sequence(std::function<void()> wake,
+                                                    uint32_t client = 0);
 
   // Cancels loading and what runs; returns at once. closed() tells when all is freed; notify is called then.
   void close();

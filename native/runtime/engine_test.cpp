@@ -145,7 +145,7 @@ TEST(blocks_are_read_as_they_lie_in_the_file) {
 TEST(events_and_counters_tell_what_happened) {
   TestEngine engine(tiny_mixture(), {.resident = false});
   EXPECT_OK(engine.open());
-  TestSequence sequence(*engine);
+  TestSequence sequence(*engine, 7);
   sequence.run(request(kPrompt, kTokens));
   const CounterRow counters = engine->counters();
   const auto counter = [&](CounterIndex index) { return counters[static_cast<size_t>(index)]; };
@@ -155,13 +155,19 @@ TEST(events_and_counters_tell_what_happened) {
   EXPECT_EQ(counter(CounterIndex::kRequests), 1.0);
   EXPECT(counter(CounterIndex::kReadBytes) > 0);
   EXPECT(counter(CounterIndex::kLoadBytes) == counter(CounterIndex::kLoadBytesTotal));
-  uint32_t tokens = 0, routes = 0;
+  uint32_t tokens = 0, routes = 0, next_position = 0;
   std::vector<scheduler::Event> events(100);
   while (const uint32_t n = engine->drain_events(events))
     for (uint32_t i = 0; i < n; ++i) {
       tokens += events[i].kind == scheduler::EventKind::kToken;
       routes += events[i].kind == scheduler::EventKind::kRoute;
+      if (events[i].kind != scheduler::EventKind::kSweep) continue;
+      EXPECT_EQ(events[i].words[0], 1u);
+      EXPECT_EQ(events[i].words[1], 7u);
+      EXPECT_EQ(events[i].words[2], next_position);
+      next_position += events[i].words[3];
     }
+  EXPECT_EQ(next_position, kPrompt + kTokens - 1);
   EXPECT_EQ(tokens, kTokens);
   // Two mixture layers; one record for the choice or union of up to 8 experts.
   EXPECT_EQ(routes, 2 * kTokens);

@@ -231,7 +231,9 @@ std::string enums() {
                                             {"evict", EventKind::kEvict},
                                             {"token", EventKind::kToken},
                                             {"fault", EventKind::kFault},
-                                            {"guess", EventKind::kGuess}}).text())
+                                            {"guess", EventKind::kGuess},
+                                            {"absent", EventKind::kAbsent},
+                                            {"sweep", EventKind::kSweep}}).text())
       .add("guessMode", numbers<GuessMode>({{"off", GuessMode::kOff},
                                             {"shadow", GuessMode::kShadow},
                                             {"retain", GuessMode::kRetain},

@@ -41,10 +41,11 @@ Status busy_status() {
 
 }  // namespace
 
-Sequence::Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits,
-                   std::function<void()> wake)
+Sequence::Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Label& label,
+                   const Limits& limits, std::function<void()> wake)
     : queue_(std::move(queue)),
       slot_(slot),
+      label_(label),
       limits_(limits),
       wake_(std::move(wake)),
       token_ring_(kPendingTokensMax),

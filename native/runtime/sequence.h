@@ -56,9 +56,14 @@ class Sequence : public std::enable_shared_from_this<Sequence> {
     uint32_t n_vocab;
     uint32_t logits_rows;
   };
+  // What events call it by: counts the engine's sequences from 1, and whose it is, 0 for nobody's.
+  struct Label {
+    uint32_t number;
+    uint32_t client;
+  };
   // wake: called when something can be drained or changed, by any thread; at most once until acknowledge_wake().
-  Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Limits& limits,
-           std::function<void()> wake);
+  Sequence(std::shared_ptr<WorkQueue> queue, uint32_t slot, const Label& label,
+           const Limits& limits, std::function<void()> wake);
   ~Sequence();  // gives the slot back
 
   // Errors: kClosed, kBusy, kInvalidArgument, kContextOverflow with both numbers, what made the engine fatal.
@@ -87,6 +92,7 @@ class Sequence : public std::enable_shared_from_this<Sequence> {
 
   const std::shared_ptr<WorkQueue> queue_;
   const uint32_t slot_;
+  const Label label_;
   const Limits limits_;
   const std::function<void()> wake_;
 
@@ -121,6 +127,8 @@ class LoopSide {
   explicit LoopSide(Sequence& sequence) : s_(sequence) {}
 
   uint32_t slot() const { return s_.slot_; }
+  uint32_t number() const { return s_.label_.number; }
+  uint32_t client() const { return s_.label_.client; }
   const Request& request() const { return s_.request_; }
   uint32_t length() const { return s_.length_.load(std::memory_order_relaxed); }
   uint32_t n_ctx() const { return s_.limits_.n_ctx; }

@@ -103,8 +103,8 @@ class TestEngine {
 
 class TestSequence {
  public:
-  explicit TestSequence(Engine& engine) {
-    Result<std::shared_ptr<Sequence>> created = engine.create_sequence(wakes_.callback());
+  explicit TestSequence(Engine& engine, uint32_t client = 0) {
+    Result<std::shared_ptr<Sequence>> created = engine.create_sequence(wakes_.callback(), client);
     if (!created.ok())
       testing::fail(__FILE__, __LINE__, "create_sequence: " + created.status().message());
     else

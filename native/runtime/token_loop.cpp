@@ -269,6 +269,7 @@ Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
                                          .next_with_head = step.next_with_head,
                                          .prefill = step.count > 1,
                                          .cancelled = &sequence.cancelled()});
+  record_sweep(sequence);
   const Status status =
       parts_.model.decoder->sweep({.entries = std::span(entries_).first(step.count),
                                    .on_logits = on_logits,
@@ -338,19 +339,37 @@ void TokenLoop::fail(LoopSide sequence, Status status) {
 // One position: its choice, best first. Several: their union, which is what was read.
 void TokenLoop::on_route(uint16_t layer, uint32_t, std::span<const uint16_t> experts,
                          std::span<const float>) {
-  if (step_.count == 1) record_route(layer, experts);
+  if (step_.count == 1) record_experts(scheduler::EventKind::kRoute, layer, experts);
 }
 void TokenLoop::on_union(uint16_t layer, std::span<const uint16_t> experts) {
-  if (step_.count > 1) record_route(layer, experts);
+  if (step_.count > 1) record_experts(scheduler::EventKind::kRoute, layer, experts);
+}
+void TokenLoop::on_absent(uint16_t layer, std::span<const uint16_t> experts) {
+  if (step_.count == 1) record_experts(scheduler::EventKind::kAbsent, layer, experts);
 }
 
-void TokenLoop::record_route(uint16_t layer, std::span<const uint16_t> experts) {
+void TokenLoop::record_sweep(LoopSide sequence) {
+  scheduler::Event event{};
+  event.time_ns = now_ns();
+  event.sweep = sweep_number_;
+  event.layer = model::kNoLayer;
+  event.kind = scheduler::EventKind::kSweep;
+  event.count = 1;
+  event.words[0] = sequence.number();
+  event.words[1] = sequence.client();
+  event.words[2] = entries_[0].position;
+  event.words[3] = step_.count;
+  parts_.events.push(event);
+}
+
+void TokenLoop::record_experts(scheduler::EventKind kind, uint16_t layer,
+                               std::span<const uint16_t> experts) {
   scheduler::Event event{};
   constexpr size_t kPerRecord = std::extent_v<decltype(event.experts)>;
   event.time_ns = now_ns();
   event.sweep = sweep_number_;
   event.layer = layer;
-  event.kind = scheduler::EventKind::kRoute;
+  event.kind = kind;
   while (!experts.empty()) {
     const size_t count = std::min(experts.size(), kPerRecord);
     event.count = static_cast<uint8_t>(count);

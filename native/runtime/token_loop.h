@@ -92,7 +92,9 @@ class TokenLoop final : private model::SweepObserver {
   void on_route(uint16_t layer, uint32_t entry, std::span<const uint16_t> experts,
                 std::span<const float> weights) override;
   void on_union(uint16_t layer, std::span<const uint16_t> experts) override;
-  void record_route(uint16_t layer, std::span<const uint16_t> experts);
+  void on_absent(uint16_t layer, std::span<const uint16_t> experts) override;
+  void record_sweep(LoopSide sequence);
+  void record_experts(scheduler::EventKind kind, uint16_t layer, std::span<const uint16_t> experts);
   void record_token(uint32_t token);
 
   Parts parts_;

@@ -30,6 +30,7 @@ struct WorkQueue {
   std::deque<std::shared_ptr<ReadJob>> jobs;
   std::deque<std::shared_ptr<ResizeJob>> resizes;
   std::vector<bool> slot_taken;  // by KV slot
+  uint32_t sequences = 0;        // made so far
   bool closing = false;          // close() was called: nothing new begins
   bool buffers_alive =
       false;     // the sequences' rings are placed; false before loading and after closing

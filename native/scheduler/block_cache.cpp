@@ -211,6 +211,8 @@ Status BlockCache::request(std::span<const BlockId> blocks) {
   return status;
 }
 
+bool BlockCache::has_expert(BlockId block) const { return fixed_ || state_->experts.has(block); }
+
 uint32_t BlockCache::guesses_wanted() const { return fixed_ ? 0 : state_->guesses.wanted(); }
 
 void BlockCache::guess(std::span<const BlockId> blocks) {

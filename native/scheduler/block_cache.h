@@ -172,6 +172,8 @@ class BlockCache {
   // Wants these blocks, all experts or all row bands, each once, any order. Reads of absent ones are queued at once (as far as
   // slots allow). One request of each kind at a time.
   Status request(std::span<const BlockId> blocks);
+  // Whether an expert is here or on its way, other than by a guess that was of no use yet: what it counts as if it is asked for now.
+  bool has_expert(BlockId block) const;
   // How many candidates for the experts of a later request are worth naming now, best first; 0: none. guesses.h says what
   // becomes of them.
   uint32_t guesses_wanted() const;

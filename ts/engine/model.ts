@@ -17,7 +17,7 @@ import { counters, type ModelStats } from './model-stats.js'
 import { awaitNative, callNative } from './native-errors.js'
 import type { LoadOptions, MemoryChange, Size } from './options.js'
 import type { ModelPlan } from './plan-model.js'
-import { PlannerHost } from './planner-host.js'
+import { type GuessReport, PlannerHost } from './planner-host.js'
 import { PressureMonitor } from './pressure-monitor.js'
 import { RouteRecording } from './route-recording.js'
 import { Sequence } from './sequence.js'
@@ -173,6 +173,11 @@ export class Model implements AsyncDisposable {
   /** What each copy of the model has given since load, the model's own files first. Readable after closing, too. */
   driveShares(): readonly CopyShare[] {
     return this.#copies.shares()
+  }
+
+  /** How good guesses of the next layer's experts are, and what is done with them; undefined where nothing is guessed or known yet. */
+  get guesses(): GuessReport | undefined {
+    return this.#planner?.guesses
   }
 
   /** Plans that policy has sent down since load. */

@@ -11,6 +11,7 @@ import type { NativeEngine } from '../native/native-binding.js'
 import { accessStats, type ExpertUse } from '../prefetch/access-stats.js'
 import type { DriveCost } from '../prefetch/cost-model.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
+import type { SourceScore } from '../prefetch/guess-score.js'
 import type { GuessMode } from '../prefetch/plan.js'
 import { planResidency } from '../prefetch/planner.js'
 import type { RegionSizes } from '../prefetch/region-sizes.js'
@@ -45,6 +46,21 @@ export interface PlanMessage {
   readonly events: Uint32Array<ArrayBuffer>
   readonly milliseconds: number
   readonly use: ExpertUse
+  readonly guesses: GuessReport
+}
+
+/** What is known of guesses of the next layer's experts, and what is done with them. */
+export interface GuessReport {
+  /** Of the plan that was sent last. */
+  readonly mode: GuessMode
+  /** The native look-ahead ('router') and each predictor that learns, over the last few hundred tokens. */
+  readonly scores: readonly SourceScore[]
+  /** Tokens that predictors have learnt from, and those left out because time was up. */
+  readonly learnt: number
+  readonly skipped: number
+  /** Time of the planner since load, and the part of it that learning and scoring took. */
+  readonly plannerMs: number
+  readonly learningMs: number
 }
 
 /** Of the run before; the worker counts on from here. */
@@ -70,6 +86,7 @@ export class PlannerHost {
   #interval: number = intervalMs.least
   #active = false
   #use: ExpertUse | undefined
+  #guesses: GuessReport | undefined
   #onSettled: (() => void) | undefined
   #closed = false
 
@@ -100,6 +117,11 @@ export class PlannerHost {
   /** Plans accepted by the engine. */
   get plans(): number {
     return this.#plans
+  }
+
+  /** As of the last plan; undefined before the first. */
+  get guesses(): GuessReport | undefined {
+    return this.#guesses
   }
 
   /** No sequence works any more. Returns what was learnt, of all events where the planner answers in time; undefined when nothing was. */
@@ -137,9 +159,10 @@ export class PlannerHost {
     this.#worker.postMessage({ regions: this.#regions, events, count } satisfies EventsMessage, [events.buffer])
   }
 
-  #onPlan({ plan, events, milliseconds, use }: PlanMessage): void {
+  #onPlan({ plan, events, milliseconds, use, guesses }: PlanMessage): void {
     this.#free = events
     this.#use = use
+    this.#guesses = guesses
     // The first plans are slow because their code is not compiled yet, which says nothing of those that follow.
     if (++this.#answers > 2) this.#interval = Math.min(intervalMs.most, Math.max(intervalMs.least, milliseconds * intervalMs.perPlannerMs))
     if (this.#closed) return

@@ -1,26 +1,45 @@
-/** The planner's thread: statistics over event batches, a plan for each. It never touches the addon. */
+/** The planner's thread: statistics and predictors over event batches, a plan for each. It never touches the addon. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessStats } from '../prefetch/access-stats.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
 import { guessTrials } from '../prefetch/guess-trials.js'
-import { planResidency } from '../prefetch/planner.js'
+import { livePredictors } from '../prefetch/live-predictors.js'
+import { guessesMaxOf, planResidency } from '../prefetch/planner.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
 import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
+
+/**
+ * Of each batch, for learning and scoring: as long as the plan took, in these bounds. The rest between two batches is 20 times as long as
+ * both together and 500 ms at most, so this keeps half of the planner's share even where tokens come faster than they can be learnt.
+ */
+const learningMs = { least: 2, most: 12 } as const
 
 const { manifest, eviction, drive, before, guess } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
 const stats = accessStats(manifest, before)
 const trials = guessTrials()
+const predictors = guess === 'off' ? undefined : livePredictors(manifest, guessesMaxOf(manifest.spec))
 /** The first plan, of what was known before, is the host's. */
 let sequenceNumber = 1
+let planMs = 0
+const total = { plannerMs: 0, learningMs: 0 }
 
 parentPort!.on('message', ({ regions, events, count }: EventsMessage) => {
   const began = performance.now()
   const seen = decodeEvents(events, count)
   stats.observe(seen)
   trials.observe(seen)
+  const learningBegan = performance.now()
+  const learningEnds = learningBegan + Math.min(learningMs.most, Math.max(learningMs.least, planMs))
+  predictors?.observe(seen, () => performance.now() > learningEnds)
+  const learningEnded = performance.now()
   const guessMode = guess === 'auto' ? trials.mode() : guess
   const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber, guessMode }), manifest.blocks.count)
-  parentPort!.postMessage({ plan, events, milliseconds: performance.now() - began, use: stats.save() } satisfies PlanMessage, [plan, events.buffer])
+  const milliseconds = performance.now() - began
+  planMs = milliseconds - (learningEnded - learningBegan)
+  total.plannerMs += milliseconds
+  total.learningMs += learningEnded - learningBegan
+  const guesses = { mode: guessMode, scores: predictors?.scores() ?? [], ...(predictors?.tokens ?? { learnt: 0, skipped: 0 }), ...total }
+  parentPort!.postMessage({ plan, events, milliseconds, use: stats.save(), guesses } satisfies PlanMessage, [plan, events.buffer])
 })

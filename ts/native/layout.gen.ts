@@ -243,6 +243,8 @@ export const eventKind = {
   token: 5,
   fault: 6,
   guess: 7,
+  absent: 8,
+  sweep: 9,
 } as const
 
 export const guessMode = {

@@ -169,7 +169,8 @@ export interface NativeEngine {
    * on with what there is.
    */
   resize(division: DivisionRequest): Promise<number>
-  createSequence(): NativeSequence
+  /** `client`: what its events name it with, 0 (the default) for nobody's. */
+  createSequence(client?: number): NativeSequence
   /** Cancels what runs, waits for outstanding reads, frees all. Idempotent. */
   close(): Promise<void>
 }

@@ -16,6 +16,18 @@ interface Happening {
 
 /** Experts that a layer chose; in prefill the union over all positions. More than eight come as several records. */
 export interface RouteEvent extends Happening { readonly kind: 'route'; readonly experts: readonly number[] }
+/** Of a single position's choice, those that have to be read for it. Comes after the layer's route events, if there are any; split as they are. */
+export interface AbsentEvent extends Happening { readonly kind: 'absent'; readonly experts: readonly number[] }
+/** Comes before the routes of a sweep. */
+export interface SweepEvent extends Happening {
+  readonly kind: 'sweep'
+  /** Number of its sequence, never used again. */
+  readonly sequence: number
+  /** Whose sequence it is; 0 for nobody's. */
+  readonly client: number
+  readonly firstPosition: number
+  readonly positions: number
+}
 export interface ReadEvent extends Happening {
   readonly kind: 'read'
   readonly block: number
@@ -66,4 +78,4 @@ export interface GuessEvent extends Happening {
   readonly correctAbsent: number
 }
 
-export type EngineEvent = RouteEvent | ReadEvent | StallEvent | EvictEvent | TokenEvent | FaultEvent | GuessEvent
+export type EngineEvent = RouteEvent | AbsentEvent | SweepEvent | ReadEvent | StallEvent | EvictEvent | TokenEvent | FaultEvent | GuessEvent

@@ -31,6 +31,8 @@ const warmEvidence = 16
 /** Of the experts that a layer chooses: its likeliest. Of 8, 5 were right four times of five, all 8 two times of three. */
 const guessedShare = 0.625
 
+export const guessesMaxOf = ({ nExpertUsed }: ExpertBlocks['spec']): number => Math.ceil(nExpertUsed * guessedShare)
+
 export function planResidency(input: PlannerInput): ResidencyPlan {
   const { manifest, regions, policy, drive, stats, sequenceNumber, warm = true, guessMode = 'off' } = input
   const { blocks } = manifest
@@ -48,7 +50,7 @@ export function planResidency(input: PlannerInput): ResidencyPlan {
     hold: new Uint32Array(0),
     warm: worthReading ? mostUsed(experts, usesPerToken, Math.floor(regions.poolSlots * warmShare)) : new Uint32Array(0),
     guessMode,
-    guessesMax: Math.ceil(manifest.spec.nExpertUsed * guessedShare),
+    guessesMax: guessesMaxOf(manifest.spec),
   }
 }
 

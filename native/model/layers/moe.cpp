@@ -81,7 +81,13 @@ Status request_union(const Sweep& sweep, const MoeWeights& weights, uint16_t lay
     s.expert_union[n] = static_cast<uint16_t>(e);
     s.blocks[n++] = BlockId{weights.first_block + e};
   }
-  if (sweep.batch.observer != nullptr) sweep.batch.observer->on_union(layer, {s.expert_union, n});
+  if (sweep.batch.observer != nullptr) {
+    sweep.batch.observer->on_union(layer, {s.expert_union, n});
+    uint32_t absent = 0;
+    for (uint32_t i = 0; i < n; ++i)
+      if (!sweep.cache.has_expert(s.blocks[i])) s.expert_union[absent++] = s.expert_union[i];
+    if (absent > 0) sweep.batch.observer->on_absent(layer, {s.expert_union, absent});
+  }
   return sweep.cache.request({s.blocks, n});
 }
 

@@ -90,7 +90,7 @@ test('a Plan message, field by field', () => {
 })
 
 test('events of every kind, an unknown one among them', () => {
-  const words = new Uint32Array(9 * eventWords)
+  const words = new Uint32Array(11 * eventWords)
   const view = new DataView(words.buffer)
   const head = (record: number, kind: number, count: number, layer = 0xffff): number => {
     const at = record * 32
@@ -113,7 +113,10 @@ test('events of every kind, an unknown one among them', () => {
   put(head(5, 5, 1), 1234, 1, 10, 20)
   put(head(6, 6, 1), 0xffff_fffb, 2, 1, 3)
   put(head(7, 7, 2), 12 << 16 | 7, 9 << 16 | 5, 3, 0)
-  const events = decodeEvents(words, 8)
+  const absent = head(8, 8, 2, 5)
+  ;[9, 2].forEach((expert, i) => view.setUint16(absent + i * 2, expert, true))
+  put(head(9, 9, 1), 3, 2, 700, 1)
+  const events = decodeEvents(words, 10)
   expect(events).toEqual([
     { kind: 'route', timeNs: 5_000_000_000, sweep: 40, layer: 5, experts: [9, 300, 2] },
     { kind: 'read', timeNs: 5_000_000_001, sweep: 41, layer: undefined, block: 77, bytes: 4096, microseconds: 12, retries: 1 },
@@ -122,6 +125,8 @@ test('events of every kind, an unknown one among them', () => {
     { kind: 'token', timeNs: 5_000_000_005, sweep: 45, layer: undefined, token: 1234, positions: 1, computeMicroseconds: 10, stallMicroseconds: 20 },
     { kind: 'fault', timeNs: 5_000_000_006, sweep: 46, layer: undefined, errno: -5, file: 2, offset: 1 + 3 * 2 ** 32 },
     { kind: 'guess', timeNs: 5_000_000_007, sweep: 47, layer: undefined, mode: 'retain', guessed: 12, correct: 7, asked: 9, absent: 5, correctAbsent: 3 },
+    { kind: 'absent', timeNs: 5_000_000_008, sweep: 48, layer: 5, experts: [9, 2] },
+    { kind: 'sweep', timeNs: 5_000_000_009, sweep: 49, layer: undefined, sequence: 3, client: 2, firstPosition: 700, positions: 1 },
   ])
   expect(decodeEvents(words.subarray(0, eventWords), 7)).toHaveLength(1)
 })

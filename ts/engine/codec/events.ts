@@ -33,11 +33,17 @@ function decodeEvent(view: DataView, at: number): EngineEvent | undefined {
   }
   const data = at + fields.data.offset
   const word = (index: number): number => view.getUint32(data + index * 4, true)
+  const experts = (): number[] => {
+    const length = Math.min(8, view.getUint8(at + fields.count.offset))
+    return Array.from({ length }, (_, i) => view.getUint16(data + i * 2, true))
+  }
   switch (view.getUint8(at + fields.kind.offset)) {
-    case eventKind.route: {
-      const length = Math.min(8, view.getUint8(at + fields.count.offset))
-      return { ...head, kind: 'route', experts: Array.from({ length }, (_, i) => view.getUint16(data + i * 2, true)) }
-    }
+    case eventKind.route:
+      return { ...head, kind: 'route', experts: experts() }
+    case eventKind.absent:
+      return { ...head, kind: 'absent', experts: experts() }
+    case eventKind.sweep:
+      return { ...head, kind: 'sweep', sequence: word(0), client: word(1), firstPosition: word(2), positions: word(3) }
     case eventKind.read:
       return { ...head, kind: 'read', block: word(0), bytes: word(1), microseconds: word(2), retries: word(3) }
     case eventKind.stall:

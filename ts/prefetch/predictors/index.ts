@@ -2,18 +2,22 @@
 import { HypuraError, nearest } from '../../base/errors.js'
 import { none } from './none.js'
 import type { PredictorKind } from './predictor.js'
+import type { Relation } from './relation-counts.js'
 import { relationPredictor } from './relations.js'
 
-/** How often each layer chooses each expert, and nothing else: what any relation must beat. */
-const popular = relationPredictor('popular', [])
-const previousToken = relationPredictor('previous-token', [{ of: 'token', distance: 1 }])
-const previousLayer = relationPredictor('previous-layer', [{ of: 'layer', distance: 1 }])
-const markov = relationPredictor('markov', [{ of: 'layer', distance: 1 }, { of: 'token', distance: 1 }])
-/** Experts that the same token chose in up to four layers before. */
-const coActivation = relationPredictor('co-activation', [1, 2, 3, 4].map((distance) => ({ of: 'layer', distance })))
+/** What each predictor that learns looks at. */
+export const learntRelations: ReadonlyMap<string, readonly Relation[]> = new Map<string, readonly Relation[]>([
+  // How often each layer chooses each expert, and nothing else: what any relation must beat.
+  ['popular', []],
+  ['previous-token', [{ of: 'token', distance: 1 }]],
+  ['previous-layer', [{ of: 'layer', distance: 1 }]],
+  ['markov', [{ of: 'layer', distance: 1 }, { of: 'token', distance: 1 }]],
+  // Experts that the same token chose in up to four layers before.
+  ['co-activation', [1, 2, 3, 4].map((distance) => ({ of: 'layer', distance }))],
+])
 
 export const predictors: ReadonlyMap<string, PredictorKind> = new Map(
-  [none, popular, previousToken, previousLayer, markov, coActivation].map((kind) => [kind.name, kind]),
+  [none, ...[...learntRelations].map(([name, relations]) => relationPredictor(name, relations))].map((kind) => [kind.name, kind]),
 )
 
 /** @param also names that only replays know. Error: ERR_HYPURA_INVALID_ARGUMENT with the known ones. */

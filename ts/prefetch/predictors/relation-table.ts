@@ -21,8 +21,8 @@ export interface RelationTable {
 
 export const rowWidth = (nExpert: number): number => Math.min(rowWidthMax, nExpert)
 
-export function relationTable(rows: number, nExpert: number): RelationTable {
-  const width = rowWidth(nExpert)
+export function relationTable(rows: number, nExpert: number, widthMax: number = rowWidthMax): RelationTable {
+  const width = Math.min(rowWidth(nExpert), widthMax)
   return {
     width,
     followers: new Uint16Array(rows * width).fill(nobody),

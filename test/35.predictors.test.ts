@@ -1,0 +1,91 @@
+// What could break: events name the wrong sequence, position or absent expert, so that predictors learn and are judged by what did not
+// happen; scores never reach a caller.
+// How we notice: absent experts are compared with the blocks that were really read in the same sweep, positions with the tokens given;
+// a model that is streamed must report every source of guesses, and tell the same story.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { decodeEvents, eventWords } from '../ts/engine/codec/events.js'
+import { loadModel } from '../ts/engine/index.js'
+import type { EngineEvent } from '../ts/prefetch/events.js'
+import { modelPath } from './support/run-cli.js'
+import { bareEngine, type BareEngine, greedyRequest, nativeTokens } from './support/streaming.js'
+
+const path = modelPath('fable-moe-q8_0.gguf')
+/** About a third of the experts fit. */
+const streaming = { memory: '12MiB', contextLength: 512, batchSize: 4, threads: 2 } as const
+let bare: BareEngine
+beforeAll(async () => {
+  bare = await bareEngine(path, { ...streaming, sequencesMax: 2 })
+})
+afterAll(() => bare.native.close())
+
+function drained(): EngineEvent[] {
+  const words = new Uint32Array(65_536 * eventWords)
+  return decodeEvents(words, bare.native.drainEvents(words))
+}
+
+test('a sweep says whose it is and where it stands; absent is what was read for it', async () => {
+  drained()
+  const sequences = [bare.native.createSequence(7), bare.native.createSequence()]
+  const request = greedyRequest([1, 2, 3, 4, 5], { maxTokens: 40 })
+  await Promise.all(sequences.map((sequence) => nativeTokens(sequence, request)))
+  await Promise.all(sequences.map((sequence) => sequence.close()))
+  const events = drained()
+  const sweeps = events.filter((event) => event.kind === 'sweep')
+  const [first, second] = [...new Set(sweeps.map(({ sequence }) => sequence))]
+  expect([first, second]).toEqual([1, 2])
+  for (const [number, client] of [[first, 7], [second, 0]]) {
+    let position = 0
+    for (const sweep of sweeps.filter(({ sequence }) => sequence === number)) {
+      expect(sweep).toMatchObject({ client, firstPosition: position })
+      position += sweep.positions
+    }
+    expect(position).toBe(5 + 39)
+  }
+
+  const { blocks, experts } = bare.description.manifest
+  let absent = 0
+  for (const { sweep, positions } of sweeps) {
+    if (positions > 1) continue
+    const own = events.filter((event) => event.sweep === sweep)
+    const read = own.filter((event) => event.kind === 'read' && event.block >= experts.first && event.block < experts.first + experts.count)
+      .map((event) => (event.kind === 'read' ? `${blocks.layer[event.block]} ${blocks.expert[event.block]}` : ''))
+    const said = own.flatMap((event) => (event.kind === 'absent' ? event.experts.map((expert) => `${event.layer} ${expert}`) : []))
+    expect(said.sort()).toEqual(read.sort())
+    absent += said.length
+    const routed = new Set(own.flatMap((event) => (event.kind === 'route' ? event.experts.map((expert) => `${event.layer} ${expert}`) : [])))
+    for (const expert of said) expect(routed.has(expert)).toBe(true)
+  }
+  expect(absent).toBeGreaterThan(100)
+})
+
+test('every source of guesses is scored while a model tells a story, and none when guesses are off', async () => {
+  const told: string[] = []
+  for (const guess of ['auto', 'off'] as const) {
+    await using model = await loadModel(path, { ...streaming, guess })
+    await using sequence = model.createSequence()
+    let text = ''
+    for await (const chunk of sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 400, ignoreEndTokens: true })) {
+      text += chunk.text
+      // The engine waits for its reader: this slowly, few tokens are left out.
+      if (chunk.type === 'text') await sleep(5 * chunk.tokens.length)
+    }
+    told.push(text)
+    const report = model.guesses!
+    expect(report.plannerMs).toBeGreaterThan(report.learningMs)
+    if (guess === 'off') {
+      expect(report).toMatchObject({ mode: 'off', scores: [], learnt: 0 })
+      continue
+    }
+    expect(report.scores.map(({ name }) => name)).toEqual(['router', 'popular', 'previous-token', 'previous-layer', 'markov', 'co-activation'])
+    expect(report.learnt).toBeGreaterThan(20)
+    for (const { name, tokens, precision, recall, recallOfAbsent } of report.scores) {
+      expect(tokens, name).toBeGreaterThan(10)
+      for (const share of [precision, recall, recallOfAbsent!]) expect(share > 0 && share < 1, name).toBe(true)
+      // Two of four that are chosen are named: no more than half of them can be found.
+      expect(recall, name).toBeLessThanOrEqual(precision)
+    }
+    expect(report.scores[0]!.precision).toBeGreaterThan(report.scores[1]!.precision)
+  }
+  expect(told[0]).toBe(told[1])
+})

@@ -1,0 +1,79 @@
+/**
+ * Predictors that learn and are scored while a model runs. They guess in shadow: each choice is guessed before it is learnt, at no
+ * cost to the engine. The native look-ahead, which scores itself, stands in the same table.
+ *
+ * What sequences of one client teach stays with that client: it is used for no other's guesses, and nobody's counts (client 0) alone
+ * can be kept for the next run. The least recent client is forgotten when there are too many.
+ * Pure: whoever calls says when the time for learning is up; the tokens that are left then are not learnt.
+ */
+import type { EngineEvent } from './events.js'
+import type { ExpertBlocks } from './expert-blocks.js'
+import { type ScoreTally, scoreTally, type SourceScore } from './guess-score.js'
+import { canLearn, type Learner, learner, sources } from './learner.js'
+import type { RelationCounts } from './predictors/relation-counts.js'
+import { routeJoiner } from './token-routes.js'
+
+/** The next layer's router on the stream of this one (native/model/layers/lookahead.h). */
+export const routerSource = 'router'
+
+const clientsMax = 16
+/** Of the tables of all named clients. */
+const clientBytesMax: number = 64 * 2 ** 20
+
+export interface LivePredictors {
+  /** Events in order. @param isTimeUp asked before each token but the first */
+  observe(events: readonly EngineEvent[], isTimeUp: () => boolean): void
+  /** The look-ahead first, then each predictor, over all clients. */
+  scores(): readonly SourceScore[]
+  /** Tokens learnt and left out since the beginning. */
+  readonly tokens: { readonly learnt: number; readonly skipped: number }
+  /** Of a client, if something was learnt of it. */
+  learnt(client: number): RelationCounts | undefined
+}
+
+/**
+ * @param before counts of nobody's sequences, which learning goes on with
+ * @returns undefined for a model that is dense, or too large
+ */
+export function livePredictors(manifest: ExpertBlocks, guessesMax: number, before?: RelationCounts): LivePredictors | undefined {
+  const joiner = routeJoiner(manifest)
+  const { shape } = joiner
+  if (!canLearn(shape)) return undefined
+  const router = scoreTally(routerSource)
+  const tallies = sources.map(({ name }) => scoreTally(name))
+  const nobodys = learner(shape, before)
+  const named = new Map<number, Learner>()
+  const namedMax = Math.min(clientsMax, Math.max(1, Math.floor(clientBytesMax / bytesOf(nobodys.counts))))
+  const tokens = { learnt: 0, skipped: 0 }
+
+  const learnerOf = (client: number): Learner => {
+    if (client === 0) return nobodys
+    const found = named.get(client) ?? learner(shape)
+    named.delete(client)
+    named.set(client, found)
+    if (named.size > namedMax) named.delete(named.keys().next().value!)
+    return found
+  }
+
+  return {
+    tokens,
+    observe(events, isTimeUp) {
+      for (const event of events) if (event.kind === 'guess') router.add(event)
+      const made = joiner.observe(events)
+      for (const [i, token] of made.entries()) {
+        if (i > 0 && isTimeUp()) {
+          tokens.skipped += made.length - i
+          return
+        }
+        tokens.learnt++
+        learnerOf(token.client).observe(token, guessesMax).forEach((score, j) => tallies[j]!.add(score))
+      }
+    },
+    scores: () => [router, ...tallies].map((tally: ScoreTally) => tally.score()),
+    learnt: (client) => (client === 0 ? nobodys : named.get(client))?.counts,
+  }
+}
+
+const bytesOf = ({ tables, uses, totals }: RelationCounts): number =>
+  tables.reduce((sum, table) => sum + table.followers.byteLength + table.counts.byteLength + table.totals.byteLength, uses.byteLength + totals.byteLength)
+
