@@ -88,7 +88,7 @@ using AttentionMergeFunction = void (*)(const AttentionPart& part, uint32_t n_ro
                                         uint32_t head_dim_v, const AttentionPart& into);
 
 struct KernelSet {
-  const char* name;  // "scalar", "avx2", "avx512vnni"
+  const char* name;  // that of its folder: "scalar", "avx2", "neon_i8mm"
 
   MatmulFunction (*matmul)(QuantType type);          // null for a type without a kernel
   DequantizeFunction (*dequantize)(QuantType type);  // likewise

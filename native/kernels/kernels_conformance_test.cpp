@@ -247,6 +247,31 @@ TEST(every_byte_at_every_place_of_a_block) {
   }
 }
 
+// Each power of two that MXFP4 scales a block by, alone in its row: beside others the smallest, which
+// are subnormal, would be lost in the sum.
+TEST(every_exponent_of_mxfp4_alone_in_a_row) {
+  std::mt19937 rng(9);
+  const QuantTypeInfo& type = *find_quant_type(static_cast<uint32_t>(QuantType::kMXFP4));
+  const uint32_t n_rows = 256, n_cols = 32, n_positions = 5;
+  std::vector<uint8_t> weights =
+      testing::random_rows(type.type, n_rows, n_cols, Bytes::kOrdinary, rng);
+  for (uint32_t r = 0; r < n_rows; ++r) weights[r * type.block_bytes] = uint8_t(r);
+  std::vector<float> x = normal_floats(uint64_t{n_positions} * n_cols, rng);
+  for (float& value : x) value *= 1000.0f;
+  const Activations a(scalar_set(), type.form, x, n_cols, n_positions);
+  for (const uint32_t n : {1u, n_positions}) {
+    std::vector<float> want(uint64_t{n_rows} * n), got(want.size());
+    scalar_set().matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n,
+                                   want.data(), n_rows);
+    EXPECT(want[0] != 0 && want[1] != 0);
+    for (const KernelSet* const* set = runnable_kernel_sets() + 1; *set != nullptr; ++set) {
+      (*set)->matmul(type.type)(weights.data(), n_cols, {0, n_rows}, a.bytes.get(), a.stride, n,
+                                got.data(), n_rows);
+      expect_equal((*set)->name, differing(want, got));
+    }
+  }
+}
+
 // The extremes of rule E1: every nibble alike and every product at its largest, where an int16 that is widened too late
 // would saturate.
 TEST(largest_products_do_not_saturate) {

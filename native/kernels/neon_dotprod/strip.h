@@ -6,7 +6,7 @@
 //   kRegisters<kPositions>: registers of integers for eight rows and that many positions
 //   arrange(rows, q): sixteen weights of each of eight rows, to 128 bytes
 //   add_products<kPositions>(q, a, sums): sums += products of such bytes with sixteen int8 of each
-//     position; a[i] points at those of position i
+//     position; a[i] points at those of position i. Always inlined: the sums are registers
 //   spread(eight): one int32 per row to registers, of which register i of the sums meets
 //     [spread_of(i)]
 //   by_rows<kPositions>(sums, rows): rows[i][h] are the integers of rows 4 h .. 4 h + 3, position i
@@ -69,7 +69,7 @@ struct Sdot {
   }
 
   template <int kPositions>
-  static void add_products(const int8_t* q, const int8_t* const* a, int32x4_t* sums) {
+  [[gnu::always_inline]] static void add_products(const int8_t* q, const int8_t* const* a, int32x4_t* sums) {
     int8x16_t x[kPositions];
 #pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) x[i] = vld1q_s8(a[i]);

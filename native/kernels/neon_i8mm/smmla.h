@@ -27,7 +27,7 @@ struct Smmla {
   }
 
   template <int kPositions>
-  static void add_products(const int8_t* q, const int8_t* const* a, int32x4_t* sums) {
+  [[gnu::always_inline]] static void add_products(const int8_t* q, const int8_t* const* a, int32x4_t* sums) {
     constexpr int kPairs = (kPositions + 1) / 2;
     int8x16_t x[2][kPairs];  // [half]
 #pragma GCC unroll 4
