@@ -64,13 +64,14 @@ test('every source of guesses is scored while a model tells a story, and none wh
   for (const guess of ['auto', 'off'] as const) {
     await using model = await loadModel(path, { ...streaming, guess })
     await using sequence = model.createSequence()
-    let text = ''
-    for await (const chunk of sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 400, ignoreEndTokens: true })) {
-      text += chunk.text
-      // The engine waits for its reader: this slowly, few tokens are left out.
-      if (chunk.type === 'text') await sleep(5 * chunk.tokens.length)
+    const tell = async (): Promise<string> => (await sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 200, ignoreEndTokens: true })).text
+    told.push(await tell())
+    // The engine tells faster than the planner learns, and on a busy machine much faster: again, until enough was learnt.
+    for (let round = 0; round < 200 && (guess === 'off' ? model.guesses === undefined : (model.guesses?.learnt ?? 0) <= 40); round++) {
+      sequence.truncate(0)
+      expect(await tell()).toBe(told[0])
+      await sleep(20)
     }
-    told.push(text)
     const report = model.guesses!
     expect(report.plannerMs).toBeGreaterThan(report.learningMs)
     if (guess === 'off') {
@@ -78,7 +79,7 @@ test('every source of guesses is scored while a model tells a story, and none wh
       continue
     }
     expect(report.scores.map(({ name }) => name)).toEqual(['router', 'popular', 'previous-token', 'previous-layer', 'markov', 'co-activation'])
-    expect(report.learnt).toBeGreaterThan(20)
+    expect(report.learnt).toBeGreaterThan(40)
     for (const { name, tokens, precision, recall, recallOfAbsent } of report.scores) {
       expect(tokens, name).toBeGreaterThan(10)
       for (const share of [precision, recall, recallOfAbsent!]) expect(share > 0 && share < 1, name).toBe(true)
