@@ -23,6 +23,11 @@ runtime::EngineOptions need_options(const Napi::Value& value) {
   options.io_depth = need_u32(object.Get("ioDepth"), "ioDepth", kIoDepthMax);
   const Napi::Value faults = object.Get("faults");
   if (!faults.IsUndefined()) options.faults = need_string(faults, "faults");
+  const Napi::Value plan = object.Get("plan");
+  if (!plan.IsUndefined()) {
+    const std::span<const std::byte> bytes = need_bytes(plan, "plan");
+    options.plan.assign(bytes.begin(), bytes.end());
+  }
   return options;
 }
 

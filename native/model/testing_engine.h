@@ -143,7 +143,7 @@ class TestEngine {
     HYPURA_TRY_ASSIGN(
         cache_, scheduler::BlockCache::create(table_, sizes, files_, std::move(backend.backend),
                                               kIoDepthDefault, *arena_, events_));
-    HYPURA_TRY(cache_->load(cancelled));
+    HYPURA_TRY(cache_->load({}, cancelled));
     HYPURA_TRY_ASSIGN(const std::span<std::byte> kv_memory, arena_->carve(kv_bytes, 64));
     HYPURA_TRY_ASSIGN(const std::span<std::byte> scratch_memory, arena_->carve(scratch, 64));
     HYPURA_TRY_ASSIGN(KvCache kv,

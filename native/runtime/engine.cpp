@@ -42,10 +42,18 @@ Result<MemoryMeasure> check_measure(const LoadMessage& message, const EngineOpti
   return needed;
 }
 
-std::unique_ptr<const scheduler::Plan> default_plan(const LoadMessage& message) {
+using OwnedPlan = std::unique_ptr<const scheduler::Plan>;
+
+Result<OwnedPlan> decode_plan(std::span<const std::byte> bytes, const LoadMessage& message) {
+  return scheduler::decode_plan(bytes, message.table, message.budget.pin_count,
+                                message.budget.pool_slots);
+}
+
+Result<OwnedPlan> first_plan(const LoadMessage& message, const EngineOptions& options) {
+  if (!options.plan.empty()) return decode_plan(options.plan, message);
   auto plan = std::make_unique<scheduler::Plan>();
   plan->pin_count = message.budget.pin_count;
-  return plan;
+  return OwnedPlan(std::move(plan));
 }
 
 Status closed_status() { return Status::error(Code::kClosed, "the engine was closed"); }
@@ -58,8 +66,9 @@ Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load,
   HYPURA_TRY_ASSIGN(LoadMessage message, decode_load(load));
   HYPURA_TRY_ASSIGN(EngineOptions chosen, choose_options(options));
   HYPURA_TRY_ASSIGN(const MemoryMeasure needed, check_measure(message, chosen));
-  std::unique_ptr<Engine> engine(
-      new Engine(std::move(message), std::move(chosen), needed, std::move(notify)));
+  HYPURA_TRY_ASSIGN(OwnedPlan plan, first_plan(message, chosen));
+  std::unique_ptr<Engine> engine(new Engine(std::move(message), std::move(chosen), std::move(plan),
+                                            needed, std::move(notify)));
   const SignalsBlocked blocked;  // also for the threads that this one starts
   try {
     engine->thread_ = std::thread([raw = engine.get()] { raw->main(); });
@@ -70,14 +79,15 @@ Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load,
   return engine;
 }
 
-Engine::Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure,
+Engine::Engine(LoadMessage message, EngineOptions options,
+               std::unique_ptr<const scheduler::Plan> plan, MemoryMeasure measure,
                std::function<void()> notify)
     : message_(std::move(message)),
       options_(std::move(options)),
       measure_(measure),
       notify_(std::move(notify)),
       events_(kEventRingRecords),
-      plans_(default_plan(message_)),
+      plans_(std::move(plan)),
       queue_(std::make_shared<WorkQueue>()) {
   queue_->running.reserve(message_.budget.n_sequences);
   queue_->slot_taken.resize(message_.budget.n_sequences);
@@ -126,7 +136,7 @@ void Engine::load_and_serve() {
   };
   const Unpublish unpublish{*this};
   const Status status =
-      model->open(message_, options_, events_, compare_counters_, cancelled_,
+      model->open(message_, options_, plans_.take(), events_, compare_counters_, cancelled_,
                   [this](const auto& counters) {
                     const std::lock_guard lock(queue_->mutex);
                     cache_counters_ = &counters;
@@ -204,9 +214,7 @@ Status Engine::submit_plan(std::span<const std::byte> message) {
     const std::lock_guard lock(queue_->mutex);
     if (queue_->closing) return closed_status();
   }
-  HYPURA_TRY_ASSIGN(std::unique_ptr<const scheduler::Plan> plan,
-                    scheduler::decode_plan(message, message_.table, message_.budget.pin_count,
-                                           message_.budget.pool_slots));
+  HYPURA_TRY_ASSIGN(OwnedPlan plan, decode_plan(message, message_));
   return plans_.submit(std::move(plan));
 }
 

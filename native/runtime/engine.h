@@ -31,7 +31,7 @@ class Engine {
  public:
   // Decodes and checks the message, then starts loading. notify: called on the engine's thread after each of: opening
   // ended, a read or resize job ended, the engine closed. It must not call back into the engine.
-  // Errors: kBadLoad, kUnsupported, kInvalidArgument, kInsufficientMemory.
+  // Errors: kBadLoad, kBadPlan, kUnsupported, kInvalidArgument, kInsufficientMemory.
   static Result<std::unique_ptr<Engine>> create(std::span<const std::byte> load,
                                                 const EngineOptions& options,
                                                 std::function<void()> notify);
@@ -65,7 +65,8 @@ class Engine {
   const LoadMessage& message() const { return message_; }
 
  private:
-  Engine(LoadMessage message, EngineOptions options, MemoryMeasure measure,
+  Engine(LoadMessage message, EngineOptions options,
+         std::unique_ptr<const scheduler::Plan> plan, MemoryMeasure measure,
          std::function<void()> notify);
   void main();
   void load_and_serve();

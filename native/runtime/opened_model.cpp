@@ -122,7 +122,7 @@ MeasureOptions measure_options(const LoadMessage& message, uint32_t threads) {
 }
 
 Status OpenedModel::open_cache(const LoadMessage& message, const EngineOptions& options,
-                               scheduler::EventRing& events, CompareCounters& compared,
+                               const scheduler::Plan& plan, scheduler::EventRing& events, CompareCounters& compared,
                                const std::atomic<bool>& cancelled, const Publish& publish) {
   scheduler::CopyLayout layout = message.copies;
   HYPURA_TRY_ASSIGN(std::unique_ptr<IoBackend> backend,
@@ -137,7 +137,7 @@ Status OpenedModel::open_cache(const LoadMessage& message, const EngineOptions& 
                                            std::move(backend), options.io_depth, *arena, events,
                                            layout));
   publish(cache->counters());
-  HYPURA_TRY(cache->load(cancelled));
+  HYPURA_TRY(cache->load(plan, cancelled));
   if (layout.copies == 1) return {};
   HYPURA_TRY(check_unchanged(files));
   cache->copies_checked();
@@ -178,10 +178,10 @@ Status OpenedModel::open_images(const LoadMessage& message, const std::atomic<bo
 }
 
 Status OpenedModel::open(const LoadMessage& message, const EngineOptions& options,
-                         scheduler::EventRing& events, CompareCounters& compared,
+                         const scheduler::Plan& plan, scheduler::EventRing& events, CompareCounters& compared,
                          const std::atomic<bool>& cancelled, const Publish& publish) {
   if (message.budget.placement == WeightPlacement::kCache) {
-    HYPURA_TRY(open_cache(message, options, events, compared, cancelled, publish));
+    HYPURA_TRY(open_cache(message, options, plan, events, compared, cancelled, publish));
   } else {
     HYPURA_TRY(open_images(message, cancelled, publish));
   }

@@ -32,6 +32,7 @@ struct EngineOptions {
   nvme_io::BackendChoice io = nvme_io::BackendChoice::kAuto;
   uint32_t io_depth = 0;  // reads in flight per drive; 0: kIoDepthDefault
   std::string faults;     // fault schedule (nvme_io/fault_schedule.h); empty in production
+  std::vector<std::byte> plan{};  // Plan message that is in force from the beginning; empty: the default plan
 };
 
 // What was found out while opening, for the host.
@@ -61,13 +62,13 @@ struct CompareCounters {
 struct OpenedModel {
   using Publish = std::function<void(const scheduler::CacheCounters&)>;
 
-  // message, events and cancelled outlive the model; threads and io_depth of options are chosen already. publish: called
-  // once, when the cache's counters exist, so that loading can be watched. After an error the model is good for nothing
+  // message, plan, events and cancelled outlive the model; threads and io_depth of options are chosen already. What the plan
+  // warms is read in as well, as far as the pool has slots. publish: called once, when the cache's counters exist, so that loading can be watched. After an error the model is good for nothing
   // but its destructor.
   // Copies that are not verified yet are compared first, before the arena is made.
   // Errors: those of the parts; kMirrorMismatch; kCancelled when `cancelled` became true.
   Status open(const LoadMessage& message, const EngineOptions& options,
-              scheduler::EventRing& events, CompareCounters& compared,
+              const scheduler::Plan& plan, scheduler::EventRing& events, CompareCounters& compared,
               const std::atomic<bool>& cancelled, const Publish& publish);
 
   // Torn down from the last to the first.
@@ -83,7 +84,7 @@ struct OpenedModel {
 
  private:
   Status open_cache(const LoadMessage& message, const EngineOptions& options,
-                    scheduler::EventRing& events, CompareCounters& compared,
+                    const scheduler::Plan& plan, scheduler::EventRing& events, CompareCounters& compared,
                     const std::atomic<bool>& cancelled, const Publish& publish);
   Status open_images(const LoadMessage& message, const std::atomic<bool>& cancelled,
                      const Publish& publish);

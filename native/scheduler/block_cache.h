@@ -153,9 +153,10 @@ class BlockCache {
   static std::unique_ptr<BlockCache> create_fixed(const BlockTable& table, std::vector<const std::byte*> files);
   ~BlockCache();  // waits for outstanding reads; no lease may be alive
 
-  // Fills trunk and pinned stack, and all of the expert pool when it holds every expert. Called once, before any sweep.
+  // Fills trunk and pinned stack, and the expert pool: with every expert when it holds all, else with what the plan warms. Called
+  // once, before any sweep. A warmed expert that cannot be read is left out.
   // Errors: kIo, kModelChanged, kCancelled.
-  Status load(const std::atomic<bool>& cancelled);
+  Status load(const Plan& plan, const std::atomic<bool>& cancelled);
 
   // Before the first acquire of a sweep. The plan must stay alive until the next begin_sweep().
   void begin_sweep(const Plan& plan, const SweepInfo& sweep);

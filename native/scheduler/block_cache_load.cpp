@@ -1,4 +1,5 @@
-// Filling memory before the first sweep: trunk, pinned stack, and the experts or row bands when there is a slot for each.
+// Filling memory before the first sweep: trunk, pinned stack, the experts or row bands when there is a slot for each, and else
+// the experts that the first plan knows to be used most.
 #include <algorithm>
 #include <tuple>
 
@@ -10,11 +11,14 @@ void BlockCache::State::load_completed(uint32_t fetch, Completed what) {
   const LoadJob& job = jobs[job_of_fetch[fetch - fetches.load]];
   if (what == Completed::kFailed) {
     log.failed(job.block, io->outcome(fetch));
-    if (!load_failure) load_failure = io->outcome(fetch);
+    if (!job.spare && !load_failure) load_failure = io->outcome(fetch);
     return;
   }
   free_fetches.push_back(fetch);
-  if (what == Completed::kReturned) return;
+  if (what == Completed::kReturned) {
+    if (job.spare) experts.pool().give_back(job.slot);
+    return;
+  }
   if (!filling())
     log.counters.load_bytes.fetch_add(hulls.hull_bytes(job.block), std::memory_order_relaxed);
   const BlockKind kind = table[job.block].kind;
@@ -32,19 +36,30 @@ void BlockCache::State::queue_jobs(ReadClass read_class) {
   io->kick();
 }
 
-void BlockCache::State::add_pool_jobs(BlockKind kind, SlotPool& pool) {
+bool BlockCache::State::add_pool_jobs(BlockKind kind, SlotPool& pool) {
   std::vector<BlockId> blocks;
   for (uint32_t i = 0; i < table.size(); ++i)
     if (table[BlockId{i}].kind == kind) blocks.push_back(BlockId{i});
-  if (pool.size() < blocks.size()) return;
-  for (const BlockId block : blocks) {
-    const SlotId slot = pool.take()->slot;
-    pool.assign(slot, block, 0, 0);
-    jobs.push_back({.block = block, .into = pool.bytes(slot).data(), .slot = slot});
+  if (pool.size() < blocks.size()) return false;
+  for (const BlockId block : blocks) add_pool_job(pool, block, 0, false);
+  return true;
+}
+
+void BlockCache::State::add_warm_jobs(const Plan& plan) {
+  SlotPool& pool = experts.pool();
+  for (const BlockId block : plan.warm) {
+    if (pool.free_count() == 0) return;
+    if (!pool.find(block)) add_pool_job(pool, block, score_in(plan, block), true);
   }
 }
 
-Status BlockCache::load(const std::atomic<bool>& cancelled) {
+void BlockCache::State::add_pool_job(SlotPool& pool, BlockId block, double score, bool spare) {
+  const SlotId slot = pool.take()->slot;
+  pool.assign(slot, block, score, 0);
+  jobs.push_back({.block = block, .into = pool.bytes(slot).data(), .slot = slot, .spare = spare});
+}
+
+Status BlockCache::load(const Plan& plan, const std::atomic<bool>& cancelled) {
   if (fixed_) return {};
   State& s = *state_;
   for (uint32_t i = 0; i < s.table.size(); ++i) {
@@ -53,7 +68,7 @@ Status BlockCache::load(const std::atomic<bool>& cancelled) {
     auto* into = const_cast<std::byte*>(s.data[i]) - s.hulls.hull(id, 0).lead_bytes;
     s.jobs.push_back({.block = id, .into = into});
   }
-  s.add_pool_jobs(BlockKind::kExpert, s.experts.pool());
+  if (!s.add_pool_jobs(BlockKind::kExpert, s.experts.pool())) s.add_warm_jobs(plan);
   s.add_pool_jobs(BlockKind::kRowBand, s.rows.pool());
   // In the order of the file, which is what drives like best.
   std::sort(s.jobs.begin(), s.jobs.end(), [&](const State::LoadJob& a, const State::LoadJob& b) {

@@ -63,6 +63,7 @@ struct BlockCache::State {
     BlockId block = kNoBlock;
     std::byte* into = nullptr;
     SlotId slot{};  // experts and row bands: of their pool
+    bool spare = false;  // nobody misses it
   };
 
   State(const BlockTable& table, const CacheSizes& sizes, const CacheRegions& regions,
@@ -105,8 +106,11 @@ struct BlockCache::State {
   // What is read into places: by load(), and by resize_step() when bands come back. Which job each fetch works on, and what
   // went wrong.
   void queue_jobs(ReadClass read_class);
-  // All blocks of a kind, when their pool holds them.
-  void add_pool_jobs(BlockKind kind, SlotPool& pool);
+  // All blocks of a kind, when their pool holds them; false when it does not.
+  bool add_pool_jobs(BlockKind kind, SlotPool& pool);
+  // The plan's warm list, as far as there are slots.
+  void add_warm_jobs(const Plan& plan);
+  void add_pool_job(SlotPool& pool, BlockId block, double score, bool spare);
   bool jobs_over() const {
     return next_job == jobs.size() && free_fetches.size() == fetches.count - fetches.load;
   }

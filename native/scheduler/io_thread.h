@@ -41,7 +41,7 @@
 namespace hypura::scheduler {
 
 inline constexpr uint32_t kWarmReadsMax = 2;
-inline constexpr uint32_t kGuessReadsMax = 3;  // one expert's extents
+inline constexpr uint32_t kGuessReadsMax = 6;  // two experts' extents
 // Not-now answers of the system, 1 to 16 ms apart: about one second until they count as an error.
 inline constexpr uint32_t kBusyRetriesMax = 64;
 // Reads in a row that end where the one before ended: a cut file does so always, a drive that is merely short does not.

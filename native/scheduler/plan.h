@@ -61,6 +61,11 @@ struct Plan {
   std::vector<BlockId> warm;
 };
 
+// Equal scores are 1 rather than 0, so that a block admitted with score 0 is less worthy than any other.
+inline double score_in(const Plan& plan, BlockId block) {
+  return plan.score.empty() ? 1.0 : double{plan.score[index_of(block)]};
+}
+
 class BlockTable;
 
 // pin_count_max: bands that have a place in the pinned stack; pool_slots: of the expert pool.

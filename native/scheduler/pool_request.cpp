@@ -35,11 +35,6 @@ void PoolRequest::begin_sweep(const Plan& plan, PrefillAdmission admission) {
   }
 }
 
-// Equal scores are 1 rather than 0, so that a block admitted with score 0 is less worthy than any other.
-double PoolRequest::score_of(BlockId block) const {
-  return plan_->score.empty() ? 1.0 : double{plan_->score[index_of(block)]};
-}
-
 void PoolRequest::warm() {
   if (plan_ == nullptr) return;
   std::erase_if(warming_, [&](SlotId slot) {
@@ -49,7 +44,7 @@ void PoolRequest::warm() {
     const BlockId block = plan_->warm[warm_begin_];
     if (pool_.find(block)) continue;
     const SlotId slot = pool_.take()->slot;
-    if (!load(slot, block, score_of(block), ReadClass::kWarm)) return;
+    if (!load(slot, block, score_in(*plan_, block), ReadClass::kWarm)) return;
     warming_.push_back(slot);
   }
 }
@@ -93,7 +88,7 @@ Status PoolRequest::begin(std::span<const BlockId> blocks) {
       continue;
     }
     if (admission_ != PrefillAdmission::kBypass)
-      pool_.touch(*slot, score_of(block), log_.sweep());
+      pool_.touch(*slot, score_in(*plan_, block), log_.sweep());
     pool_.want(*slot, true);
     if (hit) {
       arrived_.push_back(*slot);
@@ -114,7 +109,7 @@ void PoolRequest::assign() {
     const auto taken = pool_.take();
     if (!taken) return;
     if (taken->evicted != kNoBlock) log_.evicted(*taken, block);
-    const double score = admission_ == PrefillAdmission::kNormal ? score_of(block) : 0;
+    const double score = admission_ == PrefillAdmission::kNormal ? score_in(*plan_, block) : 0;
     if (!load(taken->slot, block, score, ReadClass::kDemand)) return;
     pool_.want(taken->slot, true);
     ++awaited_;

@@ -76,7 +76,6 @@ class PoolRequest {
 
  private:
   uint32_t fetch_of(SlotId slot) const { return first_fetch_ + index_of(slot); }
-  double score_of(BlockId block) const;
   void assign();
   bool load(SlotId slot, BlockId block, double score, ReadClass read_class);
   bool drop_a_warm_one();

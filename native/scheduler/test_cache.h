@@ -112,7 +112,7 @@ class CacheBench {
   }
   bool load() {
     const std::atomic<bool> never{false};
-    const Status status = cache->load(never);
+    const Status status = cache->load(plan, never);
     EXPECT_OK(status);
     return status.ok();
   }

@@ -10,6 +10,7 @@ import { findCopies } from './model-copies.js'
 import { counters } from './model-stats.js'
 import { checkLoadOptions, type LoadOptions } from './options.js'
 import { type ModelPlan, planDescribed } from './plan-model.js'
+import { planBefore, plannerBasis } from './planner-host.js'
 
 const progressMs = 100
 
@@ -40,6 +41,7 @@ async function loadDescribed(description: ModelDescription, options: LoadOptions
     io: options.io?.backend ?? 'auto',
     ioDepth: options.io?.depth ?? 0,
     ...(options.faults === undefined ? {} : { faults: options.faults }),
+    ...(habits?.before === undefined || plan.regions.poolSlots === 0 ? {} : { plan: planBefore(plannerBasis(description, plan, options), habits.before) }),
   }), paths)
   const abort = (): void => void engine.close()
   options.loadSignal?.addEventListener('abort', abort, { once: true })

@@ -17,7 +17,7 @@ import { counters, type ModelStats } from './model-stats.js'
 import { awaitNative, callNative } from './native-errors.js'
 import type { LoadOptions, MemoryChange, Size } from './options.js'
 import type { ModelPlan } from './plan-model.js'
-import { type GuessReport, PlannerHost } from './planner-host.js'
+import { type GuessReport, plannerBasis, PlannerHost } from './planner-host.js'
 import { PressureMonitor } from './pressure-monitor.js'
 import { RouteRecording } from './route-recording.js'
 import { Sequence } from './sequence.js'
@@ -260,10 +260,7 @@ export class Model implements AsyncDisposable {
     if (mode !== 'stream' || regions.poolSlots === 0 || this.#closing !== undefined) return
     const { engine, description, options } = this.#parts
     this.#planner = new PlannerHost(engine, {
-      manifest: description.manifest,
-      regions: { pinCount: regions.pinCount, poolSlots: regions.poolSlots },
-      eviction: options.eviction ?? 'cost-aware',
-      drive: this.#parts.plan.drive.cost,
+      ...plannerBasis(description, { drive: this.#parts.plan.drive, regions }, options),
       guess: options.guess ?? 'auto',
       before: this.#parts.habits?.before,
     }, (text) => this.#warnings.push(text))

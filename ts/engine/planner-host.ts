@@ -17,7 +17,10 @@ import { planResidency } from '../prefetch/planner.js'
 import type { RegionSizes } from '../prefetch/region-sizes.js'
 import { eventWords } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
+import type { ModelDescription } from './model-description.js'
 import { callNative } from './native-errors.js'
+import type { LoadOptions } from './options.js'
+import type { ModelPlan } from './plan-model.js'
 
 /** `auto`: while it pays in wall time (ts/prefetch/guess-trials.ts); else always that. */
 export type GuessPolicy = 'auto' | GuessMode
@@ -30,7 +33,7 @@ export interface PlannerSetup {
   readonly eviction: string
   readonly drive: DriveCost
   readonly guess: GuessPolicy
-  /** What an earlier run of this model learnt. */
+  /** What an earlier run of this model learnt; the engine was loaded with planBefore() of it. */
   readonly before: ExpertUse | undefined
 }
 
@@ -97,7 +100,7 @@ export class PlannerHost {
     this.#worker = new Worker(new URL('./planner-worker.js', import.meta.url), { workerData: setup, name: 'hypura planner' })
     this.#worker.unref()
     this.#worker.on('message', (message: PlanMessage) => this.#onPlan(message))
-    if (setup.before !== undefined) this.#submit(firstPlan(setup))
+    if (setup.before !== undefined) this.#plans = firstPlanNumber // loading began with it
     this.#worker.on('error', (error: unknown) => this.#stop(`the planner stopped (${String(error)}); the last plan stays in force`))
   }
 
@@ -190,8 +193,13 @@ export class PlannerHost {
   }
 }
 
-/** Of the run before: made here, because the worker takes longer to start than a small model to answer. */
-function firstPlan({ manifest, regions, eviction, drive, before }: PlannerSetup): ArrayBuffer {
+/** How this model's memory is planned. */
+export function plannerBasis({ manifest }: Pick<ModelDescription, 'manifest'>, { drive, regions: { pinCount, poolSlots } }: Pick<ModelPlan, 'drive' | 'regions'>, { eviction = 'cost-aware' }: LoadOptions): Pick<PlannerSetup, 'manifest' | 'regions' | 'eviction' | 'drive'> {
+  return { manifest, regions: { pinCount, poolSlots }, eviction, drive: drive.cost }
+}
+
+/** What loading begins with, of what an earlier run learnt: its hot list is read in the load phase. */
+export function planBefore({ manifest, regions, eviction, drive }: Pick<PlannerSetup, 'manifest' | 'regions' | 'eviction' | 'drive'>, before: ExpertUse): ArrayBuffer {
   const plan = planResidency({ manifest, regions, policy: evictionPolicy(eviction), drive, stats: accessStats(manifest, before), sequenceNumber: firstPlanNumber })
   return encodePlan(plan, manifest.blocks.count)
 }

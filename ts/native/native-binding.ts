@@ -62,6 +62,8 @@ export interface EngineOptions {
   readonly ioDepth: number
   /** Fault schedule for tests ("eio:at=17:once", docs/adding/io-backend.md); empty in production. */
   readonly faults?: string
+  /** Encoded plan that is in force from the beginning: what it warms is read while loading. Default: all experts equal, nothing warmed. */
+  readonly plan?: ArrayBuffer
 }
 
 export interface ReadMeasureOptions {
