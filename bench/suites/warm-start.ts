@@ -3,9 +3,10 @@
  *
  *   node dist/bench/suites/warm-start.js [MODEL] [--early 20] [--prompts 6] [--out FILE]
  *
- * For a quarter, half and three quarters of the experts: processes tell tales and leave behind what they learnt; then, for each of some
- * other prompts of the same kind, a process that knows nothing and one that knows it generate. Prints the hit rate of the first tokens and
- * of those from the 100th to the 400th, which is called steady, as means over the prompts. Every run is a process of its own.
+ * For a quarter, half and three quarters of the experts: processes tell tales and leave behind what they learnt. Then three processes
+ * answer each of some other prompts of the same kind: one that knows nothing, one that begins with what was learnt, and one that has told
+ * the same tales itself just before, which is as warm as a process gets. Prints the hit rate of the first tokens behind the prompt, and of
+ * those from the 100th to the 400th, which is called steady, as means over the prompts. Every run is a process of its own.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +22,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     early: { type: 'string', default: '20' }, prompts: { type: 'string', default: '6' }, out: { type: 'string' },
-    memory: { type: 'string' }, prompt: { type: 'string' }, seed: { type: 'string', default: '1' },
+    memory: { type: 'string' }, prompt: { type: 'string' }, seed: { type: 'string', default: '1' }, tales: { type: 'boolean', default: false },
   },
 })
 const path = positionals[0] ?? join(checkoutRoot, 'models/fable-moe-q8_0.gguf')
@@ -43,8 +44,13 @@ interface Run {
 /** In a process of its own: generates, and says what was there. */
 async function run(memory: number, prompt: string, seed: number): Promise<Run> {
   await using model = await loadModel(path, { ...options, memory })
-  await using sequence = model.createSequence()
   const sampling = { temperature: 0.8, ignoreEndTokens: true }
+  for (const [i, tale] of (values.tales ? learntFrom : []).entries()) {
+    await using sequence = model.createSequence()
+    await sequence.generate(tale, { ...sampling, seed: 10 * i, maxTokens: steady.to })
+  }
+  await using sequence = model.createSequence()
+  await sequence.generate(prompt, { ...sampling, seed, maxTokens: 1 })
   let before = model.stats()
   const hitRate = (): number => {
     const after = model.stats()
@@ -53,7 +59,7 @@ async function run(memory: number, prompt: string, seed: number): Promise<Run> {
     before = after
     return hits / (hits + misses)
   }
-  await sequence.generate(prompt, { ...sampling, seed, maxTokens: early })
+  await sequence.generate([], { ...sampling, seed: seed + 3, maxTokens: early })
   const first = hitRate()
   await sequence.generate([], { ...sampling, seed: seed + 1, maxTokens: steady.from - early })
   hitRate()
@@ -61,8 +67,8 @@ async function run(memory: number, prompt: string, seed: number): Promise<Run> {
   return { early: first, steady: hitRate() }
 }
 
-function inProcess(memory: number, prompt: string, seed: number, state: string): Run {
-  const command = [fileURLToPath(import.meta.url), path, '--memory', String(memory), '--prompt', prompt, '--seed', String(seed), '--early', String(early)]
+function inProcess(memory: number, prompt: string, seed: number, state: string, ...flags: string[]): Run {
+  const command = [fileURLToPath(import.meta.url), path, '--memory', String(memory), '--prompt', prompt, '--seed', String(seed), '--early', String(early), ...flags]
   return JSON.parse(execFileSync(process.execPath, command, { env: { ...process.env, HYPURA_STATE_DIR: state }, encoding: 'utf8' })) as Run
 }
 
@@ -75,19 +81,19 @@ async function compare(share: number): Promise<object> {
   const state = mkdtempSync(join(tmpdir(), 'hypura-warm-'))
   try {
     learntFrom.forEach((prompt, i) => inProcess(memory, prompt, 10 * i, state))
-    // What the runs learn themselves is kept as well, as it would be.
-    const knowing = askedFor.map((prompt, i) => inProcess(memory, prompt, 100 + 10 * i, state))
-    const ignorant = askedFor.map((prompt, i) => inProcess(memory, prompt, 100 + 10 * i, 'off'))
-    const of = (runs: readonly Run[], key: keyof Run): number => mean(runs.map((each) => each[key]))
-    const result = {
-      share, slots, memory_bytes: memory,
-      knowing_early: of(knowing, 'early'), knowing_steady: of(knowing, 'steady'), ignorant_early: of(ignorant, 'early'), ignorant_steady: of(ignorant, 'steady'),
-      early_of_steady: of(knowing, 'early') / of(knowing, 'steady'), runs: { knowing, ignorant },
+    // Each leaves behind what it learns itself, as it would anywhere.
+    const runs = {
+      knowing: askedFor.map((prompt, i) => inProcess(memory, prompt, 100 + 10 * i, state)),
+      ignorant: askedFor.map((prompt, i) => inProcess(memory, prompt, 100 + 10 * i, 'off')),
+      running: askedFor.map((prompt, i) => inProcess(memory, prompt, 100 + 10 * i, 'off', '--tales')),
     }
+    const means = Object.fromEntries(Object.entries(runs).map(([who, all]) => [who, { early: mean(all.map((each) => each.early)), steady: mean(all.map((each) => each.steady)) }])) as Record<keyof typeof runs, Run>
+    const { knowing, ignorant, running } = means
+    const result = { share, slots, memory_bytes: memory, means, early_of_steady: knowing.early / knowing.steady, early_of_running: knowing.early / running.early, runs }
     const percent = (rate: number): string => `${(rate * 100).toFixed(1)} %`
     process.stdout.write(
-      `${percent(share)} of the experts in memory: first ${early} tokens ${percent(result.knowing_early)} hits, steady ${percent(result.knowing_steady)}: ${percent(result.early_of_steady)} of it; ` +
-      `without what was learnt ${percent(result.ignorant_early)} and ${percent(result.ignorant_steady)}\n`,
+      `${percent(share)} of the experts in memory, first ${early} tokens: ${percent(knowing.early)} hits, steady ${percent(knowing.steady)}: ${percent(result.early_of_steady)} of it; ` +
+      `a process that has run long ${percent(running.early)}: ${percent(result.early_of_running)} of it; without what was learnt ${percent(ignorant.early)}\n`,
     )
     return result
   } finally {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "native/base/limits.h"
+#include "native/base/short_slices.h"
 #include "native/kernels/float_state.h"
 
 namespace hypura::kernels {
@@ -64,6 +65,7 @@ struct ThreadPool::State {
   }
 
   void worker_loop(uint32_t worker) {
+    ask_for_short_slices();
     uint32_t last_job = 0;
     for (int spins = 0;;) {
       uint32_t seen = gate.load(std::memory_order_acquire);

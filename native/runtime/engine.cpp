@@ -7,6 +7,7 @@
 
 #include "native/base/bytes.h"
 #include "native/base/limits.h"
+#include "native/base/short_slices.h"
 #include "native/base/signals.h"
 #include "native/kernels/float_state.h"
 #include "native/runtime/probe.h"
@@ -100,6 +101,7 @@ Engine::~Engine() {
 }
 
 void Engine::main() {
+  ask_for_short_slices();
   const kernels::FloatDefaults defaults;  // the sampler and the loop's share of compute (rule E10)
   Status failed;
   try {

@@ -5,6 +5,7 @@
 
 #include "native/base/check.h"
 #include "native/base/limits.h"
+#include "native/base/short_slices.h"
 
 namespace hypura::scheduler {
 namespace {
@@ -137,6 +138,7 @@ Status IoThread::status_of(const FetchOutcome& outcome) const {
 // --- I/O thread ---
 
 void IoThread::run() {
+  ask_for_short_slices();
   while (true) {
     if (stopping_.load(std::memory_order_acquire)) return;
     Clock::time_point now = Clock::now();

@@ -68,20 +68,21 @@ export function allConfigurations(isas: readonly string[]): Configuration[] {
   return list
 }
 
+export const pairwiseConfigurations = (isas: readonly string[]): Configuration[] => coverPairs(allConfigurations(isas))
+
 /**
- * Enough combinations that every pair of values of two settings occurs: greedy, deterministic. A fault in one setting, or
- * in two together, shows as well as in the full product, at a quarter of the time.
+ * Enough of `all` that every pair of values of two settings occurs: greedy, deterministic. A fault in one setting, or in two
+ * together, shows as well as in the full product, at a fraction of the time.
  */
-export function pairwiseConfigurations(isas: readonly string[]): Configuration[] {
-  const all = allConfigurations(isas)
-  const pairsOf = (configuration: Configuration): string[] => {
+export function coverPairs<T extends object>(all: readonly T[]): T[] {
+  const pairsOf = (configuration: T): string[] => {
     const values = Object.entries(configuration).map(([name, value]) => `${name}=${String(value)}`)
     return values.flatMap((a, i) => values.slice(i + 1).map((b) => `${a} ${b}`))
   }
   const missing = new Set(all.flatMap(pairsOf))
-  const chosen: Configuration[] = []
+  const chosen: T[] = []
   while (missing.size > 0) {
-    const gain = (configuration: Configuration): number => pairsOf(configuration).filter((pair) => missing.has(pair)).length
+    const gain = (configuration: T): number => pairsOf(configuration).filter((pair) => missing.has(pair)).length
     const best = all.reduce((most, candidate) => (gain(candidate) > gain(most) ? candidate : most))
     for (const pair of pairsOf(best)) missing.delete(pair)
     chosen.push(best)
