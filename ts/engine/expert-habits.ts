@@ -7,8 +7,11 @@
  */
 import { z } from 'zod'
 import type { ExpertUse } from '../prefetch/access-stats.js'
+import { canLearn } from '../prefetch/learner.js'
+import { predictorShape } from '../prefetch/token-routes.js'
 import type { ModelDescription } from './model-description.js'
 import { modelIdentity } from './model-identity.js'
+import { type RelationHabits, relationHabitsOf } from './relation-habits.js'
 import { readState, stateFolder, writeState } from './state-store.js'
 
 const kind = 'expert-use'
@@ -30,12 +33,21 @@ export interface ExpertHabits {
   save(use: ExpertUse): string | undefined
 }
 
-/** Undefined for dense models and when state is switched off. Never throws. */
-export async function expertHabits({ gguf, manifest }: Pick<ModelDescription, 'gguf' | 'manifest'>): Promise<ExpertHabits | undefined> {
+/** All that is kept of a mixture between runs. */
+export interface MixtureHabits {
+  readonly use: ExpertHabits
+  /** Undefined where nothing is learnt: guesses are off, or the model is too large. */
+  readonly relations: RelationHabits | undefined
+}
+
+/** Undefined for dense models and when state is switched off. Never throws. @param guesses whether anything is learnt for them */
+export async function mixtureHabits({ gguf, manifest }: Pick<ModelDescription, 'gguf' | 'manifest'>, guesses: boolean): Promise<MixtureHabits | undefined> {
   const { count } = manifest.experts
   if (count === 0 || stateFolder() === undefined) return undefined
   try {
-    return habitsOf(await modelIdentity(gguf), count)
+    const identity = await modelIdentity(gguf)
+    const shape = predictorShape(manifest)
+    return { use: habitsOf(identity, count), relations: guesses && canLearn(shape) ? relationHabitsOf(identity, shape) : undefined }
   } catch {
     // A header that cannot be read again fails the load in its own words.
     return undefined

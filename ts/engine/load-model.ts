@@ -2,7 +2,7 @@
 import { loadBinding } from '../native/load-binding.js'
 import type { NativeEngine } from '../native/native-binding.js'
 import { encodeLoad } from './codec/load.js'
-import { expertHabits } from './expert-habits.js'
+import { mixtureHabits } from './expert-habits.js'
 import { describeModel, type ModelDescription } from './model-description.js'
 import { Model } from './model.js'
 import { awaitNative, callNative } from './native-errors.js'
@@ -30,7 +30,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
 async function loadDescribed(description: ModelDescription, options: LoadOptions): Promise<Model> {
   const { manifest } = description
   const binding = loadBinding()
-  const habits = await expertHabits(description)
+  const habits = await mixtureHabits(description, options.guess !== 'off')
   const copies = await findCopies(description, options.mirrors)
   const plan = planDescribed(description, options, copies)
   const paths = copies.files.map((file) => file.path)
@@ -41,7 +41,7 @@ async function loadDescribed(description: ModelDescription, options: LoadOptions
     io: options.io?.backend ?? 'auto',
     ioDepth: options.io?.depth ?? 0,
     ...(options.faults === undefined ? {} : { faults: options.faults }),
-    ...(habits?.before === undefined || plan.regions.poolSlots === 0 ? {} : { plan: planBefore(plannerBasis(description, plan, options), habits.before) }),
+    ...(habits?.use.before === undefined || plan.regions.poolSlots === 0 ? {} : { plan: planBefore(plannerBasis(description, plan, options), habits.use.before) }),
   }), paths)
   const abort = (): void => void engine.close()
   options.loadSignal?.addEventListener('abort', abort, { once: true })

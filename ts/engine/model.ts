@@ -10,7 +10,7 @@ import { type ConversationOptions, tokenizeConversation } from '../tokenizer/con
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { CacheMemory } from './cache-memory.js'
 import { CopyReports, type CopyShare } from './copy-reports.js'
-import type { ExpertHabits } from './expert-habits.js'
+import type { MixtureHabits } from './expert-habits.js'
 import type { ModelCopies } from './model-copies.js'
 import type { ModelDescription } from './model-description.js'
 import { counters, type ModelStats } from './model-stats.js'
@@ -31,7 +31,7 @@ export interface ModelParts {
   readonly facts: EngineFacts
   readonly paths: readonly string[]
   readonly options: LoadOptions
-  readonly habits: ExpertHabits | undefined
+  readonly habits: MixtureHabits | undefined
 }
 
 export interface TokenizeChatOptions extends ConversationOptions {
@@ -60,7 +60,7 @@ export class Model implements AsyncDisposable {
     const { plan, copies, facts, description, engine, options } = parts
     this.#copies = new CopyReports(engine, copies, facts.driveBytesPerSecond)
     this.#warnings.push(...plan.warnings)
-    if (parts.habits?.warning !== undefined) this.#warnings.push(parts.habits.warning)
+    for (const habits of [parts.habits?.use, parts.habits?.relations]) if (habits?.warning !== undefined) this.#warnings.push(habits.warning)
     if (!facts.direct && plan.mode === 'stream') this.#warnings.push(`weights are read through the page cache (${facts.directReason}): slower, and the cache's memory is not in the budget`)
     facts.mirrors.forEach(({ direct, directReason }, i) => {
       if (!direct && facts.direct) this.#warnings.push(`the mirror ${copies.paths[i + 1]!} is read through the page cache (${directReason}): slower, and the cache's memory is not in the budget`)
@@ -218,8 +218,12 @@ export class Model implements AsyncDisposable {
     await Promise.all([...this.#open].map((sequence) => sequence.close()))
     const learnt = await this.#planner?.close()
     await awaitNative(this.#parts.engine.close(), this.#parts.paths)
-    const unsaved = learnt === undefined ? undefined : this.#parts.habits?.save(learnt)
-    if (unsaved !== undefined) this.#warnings.push(unsaved)
+    const { habits } = this.#parts
+    const unsaved = [
+      learnt?.use === undefined ? undefined : habits?.use.save(learnt.use),
+      learnt?.relations === undefined ? undefined : habits?.relations?.save(learnt.relations),
+    ]
+    for (const warning of unsaved) if (warning !== undefined) this.#warnings.push(warning)
   }
 
   #setBusy(busy: boolean): void {
@@ -262,7 +266,7 @@ export class Model implements AsyncDisposable {
     this.#planner = new PlannerHost(engine, {
       ...plannerBasis(description, { drive: this.#parts.plan.drive, regions }, options),
       guess: options.guess ?? 'auto',
-      before: this.#parts.habits?.before,
+      before: { use: this.#parts.habits?.use.before, relations: this.#parts.habits?.relations?.before },
     }, (text) => this.#warnings.push(text))
     this.#planner.setActive(this.#recording === undefined && this.#busy > 0)
   }

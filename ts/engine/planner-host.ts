@@ -14,6 +14,7 @@ import { evictionPolicy } from '../prefetch/eviction/index.js'
 import type { SourceScore } from '../prefetch/guess-score.js'
 import type { GuessMode } from '../prefetch/plan.js'
 import { planResidency } from '../prefetch/planner.js'
+import type { SavedCounts } from '../prefetch/predictors/saved-counts.js'
 import type { RegionSizes } from '../prefetch/region-sizes.js'
 import { eventWords } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
@@ -33,8 +34,14 @@ export interface PlannerSetup {
   readonly eviction: string
   readonly drive: DriveCost
   readonly guess: GuessPolicy
-  /** What an earlier run of this model learnt; the engine was loaded with planBefore() of it. */
-  readonly before: ExpertUse | undefined
+  /** What earlier runs of this model learnt; the engine was loaded with planBefore() of its use. */
+  readonly before: Learnt
+}
+
+export interface Learnt {
+  readonly use: ExpertUse | undefined
+  /** Of sequences that name no client. */
+  readonly relations: SavedCounts | undefined
 }
 
 /** Down: one batch of event records, `count` of them in `events`, and how the memory is divided now. */
@@ -42,6 +49,8 @@ export interface EventsMessage {
   readonly regions: PlannerSetup['regions']
   readonly events: Uint32Array<ArrayBuffer>
   readonly count: number
+  /** Nothing follows: what was learnt is asked for. */
+  readonly isLast: boolean
 }
 /** Up: the encoded plan, the batch's buffer to be used again, how long the planner took, and what is known of the experts now. */
 export interface PlanMessage {
@@ -50,6 +59,9 @@ export interface PlanMessage {
   readonly milliseconds: number
   readonly use: ExpertUse
   readonly guesses: GuessReport
+  /** After the last batch, where something is learnt. */
+  readonly relations: SavedCounts | undefined
+  readonly isLast: boolean
 }
 
 /** What is known of guesses of the next layer's experts, and what is done with them. */
@@ -89,6 +101,8 @@ export class PlannerHost {
   #interval: number = intervalMs.least
   #active = false
   #use: ExpertUse | undefined
+  #relations: SavedCounts | undefined
+  #ending: 'no' | 'asked' | 'answered' = 'no'
   #guesses: GuessReport | undefined
   #onSettled: (() => void) | undefined
   #closed = false
@@ -100,7 +114,7 @@ export class PlannerHost {
     this.#worker = new Worker(new URL('./planner-worker.js', import.meta.url), { workerData: setup, name: 'hypura planner' })
     this.#worker.unref()
     this.#worker.on('message', (message: PlanMessage) => this.#onPlan(message))
-    if (setup.before !== undefined) this.#plans = firstPlanNumber // loading began with it
+    if (setup.before.use !== undefined) this.#plans = firstPlanNumber // loading began with it
     this.#worker.on('error', (error: unknown) => this.#stop(`the planner stopped (${String(error)}); the last plan stays in force`))
   }
 
@@ -127,9 +141,10 @@ export class PlannerHost {
     return this.#guesses
   }
 
-  /** No sequence works any more. Returns what was learnt, of all events where the planner answers in time; undefined when nothing was. */
-  async close(): Promise<ExpertUse | undefined> {
+  /** No sequence works any more. Returns what was learnt, of all events where the planner answers in time. */
+  async close(): Promise<Learnt> {
     this.#active = false
+    this.#ending = 'asked'
     clearTimeout(this.#timer)
     let late = false
     // The worker alone would not keep the process: this timer does, until it answers.
@@ -137,14 +152,14 @@ export class PlannerHost {
       late = true
       this.#onSettled?.()
     }, lastPlanMs)
-    // A batch on its way was cut before the last events.
-    for (this.#sendEvents(); this.#free === undefined && !this.#closed && !late; this.#sendEvents()) {
+    // A batch on its way was cut before the last events, and the last one may not hold them all.
+    for (this.#sendEvents(); this.#ending === 'asked' && this.#free === undefined && !this.#closed && !late; this.#sendEvents()) {
       await new Promise<void>((resolve) => (this.#onSettled = resolve))
     }
     clearTimeout(timer)
     this.#stop(undefined)
     await this.#worker.terminate()
-    return this.#use
+    return { use: this.#use, relations: this.#relations }
   }
 
   #schedule(): void {
@@ -155,17 +170,21 @@ export class PlannerHost {
 
   #sendEvents(): void {
     const events = this.#free
-    if (events === undefined || this.#closed) return
+    if (events === undefined || this.#closed || this.#ending === 'answered') return
     const count = this.#engine.drainEvents(events)
-    if (count === 0) return this.#schedule()
+    const isLast = this.#ending === 'asked' && count < batchRecords
+    // A planner that was never asked has learnt nothing.
+    if (count === 0 && (!isLast || this.#answers === 0)) return this.#schedule()
     this.#free = undefined
-    this.#worker.postMessage({ regions: this.#regions, events, count } satisfies EventsMessage, [events.buffer])
+    this.#worker.postMessage({ regions: this.#regions, events, count, isLast } satisfies EventsMessage, [events.buffer])
   }
 
-  #onPlan({ plan, events, milliseconds, use, guesses }: PlanMessage): void {
+  #onPlan({ plan, events, milliseconds, use, guesses, relations, isLast }: PlanMessage): void {
     this.#free = events
     this.#use = use
     this.#guesses = guesses
+    this.#relations = relations
+    if (isLast) this.#ending = 'answered'
     // The first plans are slow because their code is not compiled yet, which says nothing of those that follow.
     if (++this.#answers > 2) this.#interval = Math.min(intervalMs.most, Math.max(intervalMs.least, milliseconds * intervalMs.perPlannerMs))
     if (this.#closed) return

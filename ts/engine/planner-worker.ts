@@ -17,15 +17,15 @@ const learningMs = { least: 2, most: 12 } as const
 
 const { manifest, eviction, drive, before, guess } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
-const stats = accessStats(manifest, before)
+const stats = accessStats(manifest, before.use)
 const trials = guessTrials()
-const predictors = guess === 'off' ? undefined : livePredictors(manifest, guessesMaxOf(manifest.spec))
+const predictors = guess === 'off' ? undefined : livePredictors(manifest, guessesMaxOf(manifest.spec), before.relations)
 /** The first plan, of what was known before, is the host's. */
 let sequenceNumber = 1
 let planMs = 0
 const total = { plannerMs: 0, learningMs: 0 }
 
-parentPort!.on('message', ({ regions, events, count }: EventsMessage) => {
+parentPort!.on('message', ({ regions, events, count, isLast }: EventsMessage) => {
   const began = performance.now()
   const seen = decodeEvents(events, count)
   stats.observe(seen)
@@ -41,5 +41,5 @@ parentPort!.on('message', ({ regions, events, count }: EventsMessage) => {
   total.plannerMs += milliseconds
   total.learningMs += learningEnded - learningBegan
   const guesses = { mode: guessMode, scores: predictors?.scores() ?? [], ...(predictors?.tokens ?? { learnt: 0, skipped: 0 }), ...total }
-  parentPort!.postMessage({ plan, events, milliseconds, use: stats.save(), guesses } satisfies PlanMessage, [plan, events.buffer])
+  parentPort!.postMessage({ plan, events, milliseconds, use: stats.save(), guesses, relations: isLast ? predictors?.save() : undefined, isLast } satisfies PlanMessage, [plan, events.buffer])
 })

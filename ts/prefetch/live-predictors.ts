@@ -9,8 +9,9 @@
 import type { EngineEvent } from './events.js'
 import type { ExpertBlocks } from './expert-blocks.js'
 import { type ScoreTally, scoreTally, type SourceScore } from './guess-score.js'
-import { canLearn, type Learner, learner, sources } from './learner.js'
+import { canLearn, type Learner, learner, relationsLearnt, sources } from './learner.js'
 import type { RelationCounts } from './predictors/relation-counts.js'
+import { restoreCounts, saveCounts, type SavedCounts } from './predictors/saved-counts.js'
 import { routeJoiner } from './token-routes.js'
 
 /** The next layer's router on the stream of this one (native/model/layers/lookahead.h). */
@@ -29,19 +30,21 @@ export interface LivePredictors {
   readonly tokens: { readonly learnt: number; readonly skipped: number }
   /** Of a client, if something was learnt of it. */
   learnt(client: number): RelationCounts | undefined
+  /** Of nobody's sequences, for the next run of the same model. */
+  save(): SavedCounts
 }
 
 /**
- * @param before counts of nobody's sequences, which learning goes on with
+ * @param before of the same model: what learning of nobody's sequences goes on from
  * @returns undefined for a model that is dense, or too large
  */
-export function livePredictors(manifest: ExpertBlocks, guessesMax: number, before?: RelationCounts): LivePredictors | undefined {
+export function livePredictors(manifest: ExpertBlocks, guessesMax: number, before?: SavedCounts): LivePredictors | undefined {
   const joiner = routeJoiner(manifest)
   const { shape } = joiner
   if (!canLearn(shape)) return undefined
   const router = scoreTally(routerSource)
   const tallies = sources.map(({ name }) => scoreTally(name))
-  const nobodys = learner(shape, before)
+  const nobodys = learner(shape, before === undefined ? undefined : restoreCounts(before, shape, relationsLearnt))
   const named = new Map<number, Learner>()
   const namedMax = Math.min(clientsMax, Math.max(1, Math.floor(clientBytesMax / bytesOf(nobodys.counts))))
   const tokens = { learnt: 0, skipped: 0 }
@@ -71,6 +74,7 @@ export function livePredictors(manifest: ExpertBlocks, guessesMax: number, befor
     },
     scores: () => [router, ...tallies].map((tally: ScoreTally) => tally.score()),
     learnt: (client) => (client === 0 ? nobodys : named.get(client))?.counts,
+    save: () => saveCounts(nobodys.counts),
   }
 }
 

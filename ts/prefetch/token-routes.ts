@@ -23,17 +23,23 @@ export interface RouteJoiner {
   observe(events: readonly EngineEvent[]): TokenRoutes[]
 }
 
+/** The mixture layers of a model, by their numbers among its layers. */
+const mixtureLayers = (manifest: ExpertBlocks): number[] => [...firstExperts(manifest).keys()].sort((a, b) => a - b)
+
+export const predictorShape = (manifest: ExpertBlocks): PredictorShape =>
+  ({ layers: mixtureLayers(manifest).length, nExpert: manifest.spec.nExpert, nExpertUsed: manifest.spec.nExpertUsed })
+
 export function routeJoiner(manifest: ExpertBlocks): RouteJoiner {
-  const { nExpert, nExpertUsed } = manifest.spec
-  const numbers = new Map([...firstExperts(manifest).keys()].sort((a, b) => a - b).map((layer, i) => [layer, i]))
-  const layers = numbers.size
+  const shape = predictorShape(manifest)
+  const { layers, nExpert, nExpertUsed } = shape
+  const numbers = new Map(mixtureLayers(manifest).map((layer, i) => [layer, i]))
   const lists = (): number[][] => Array.from({ length: layers }, () => [])
   let open: { sweep: number; head: { sequence: number; client: number; position: number }; experts: number[][]; absent: number[][] } | undefined
   const isWhole = (experts: readonly (readonly number[])[]): boolean =>
     experts.every((chosen) => chosen.length === nExpertUsed && chosen.every((expert) => expert < nExpert))
 
   return {
-    shape: { layers, nExpert, nExpertUsed },
+    shape,
     observe(events) {
       const tokens: TokenRoutes[] = []
       for (const event of events) {

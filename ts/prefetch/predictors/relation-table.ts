@@ -9,7 +9,8 @@
 const rowWidthMax = 32
 /** Choices after which a row is halved: about what a conversation holds of one expert. */
 const rowTotalMax = 512
-const nobody = 0xffff
+/** In place of a follower, where there is none. */
+export const nobody = 0xffff
 
 export interface RelationTable {
   /** Followers kept per row. */
