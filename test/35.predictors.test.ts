@@ -1,9 +1,12 @@
 // What could break: events name the wrong sequence, position or absent expert, so that predictors learn and are judged by what did not
-// happen; scores never reach a caller.
+// happen; scores never reach a caller; what a client taught lies in a file.
 // How we notice: absent experts are compared with the blocks that were really read in the same sweep, positions with the tokens given;
 // a model that is streamed must report every source of guesses, and tell the same story.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { decodeEvents, eventWords } from '../ts/engine/codec/events.js'
 import { loadModel } from '../ts/engine/index.js'
 import type { EngineEvent } from '../ts/prefetch/events.js'
@@ -57,6 +60,53 @@ test('a sweep says whose it is and where it stands; absent is what was read for 
     for (const expert of said) expect(routed.has(expert)).toBe(true)
   }
   expect(absent).toBeGreaterThan(100)
+})
+
+test('what a named client teaches is not kept; what nobody\'s sequences teach is, and serves the next run', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hypura-clients-'))
+  vi.stubEnv('HYPURA_STATE_DIR', folder)
+  const files = (): string[] => ['experts', 'relations'].filter((kind) => existsSync(join(folder, kind)))
+  const bytes = (): string => files().map((kind) => readdirSync(join(folder, kind)).map((name) => readFileSync(join(folder, kind, name)).toString('hex')).join()).join()
+  const run = async (client: string | undefined): Promise<{ text: string; learnt: number; firstPlans: number }> => {
+    const model = await loadModel(path, streaming)
+    const firstPlans = model.plansSubmitted
+    const sequence = model.createSequence(client === undefined ? {} : { client })
+    const { text } = await sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 200, ignoreEndTokens: true })
+    for (let round = 0; round < 200 && (model.guesses?.learnt ?? 0) <= 100; round++) {
+      sequence.truncate(0)
+      await sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 200, ignoreEndTokens: true })
+      await sleep(20)
+    }
+    await model.close()
+    expect(model.warnings.filter((warning) => warning.includes(folder))).toEqual([])
+    return { text, learnt: model.guesses!.learnt, firstPlans }
+  }
+  try {
+    const named = await run('ann')
+    expect(named.learnt).toBeGreaterThan(100)
+    expect(files()).toEqual([])
+    const nobody = await run(undefined)
+    expect(nobody).toMatchObject({ text: named.text, firstPlans: 0 })
+    expect(files()).toEqual(['experts', 'relations'])
+    const kept = bytes()
+    // A named client begins with the shared plan, and leaves what is kept as it was.
+    expect(await run('bob')).toMatchObject({ text: named.text, firstPlans: 1 })
+    expect(bytes()).toBe(kept)
+    // And nobody's next sequence goes on from it.
+    expect(await run(undefined)).toMatchObject({ text: named.text, firstPlans: 1 })
+    expect(bytes()).not.toBe(kept)
+  } finally {
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('clients that are none are refused', async () => {
+  await using model = await loadModel(path, streaming)
+  for (const wrong of [{ client: '' }, { client: 'x'.repeat(257) }, { client: 7 }, { klient: 'ann' }]) {
+    expect(() => model.createSequence(wrong as { client: string })).toThrow(expect.objectContaining({ code: 'ERR_HYPURA_INVALID_ARGUMENT' }) as Error)
+  }
+  for (const client of [4.5, -1, 2 ** 32, '1', null]) expect(() => bare.native.createSequence(client as number)).toThrow(/client/)
 })
 
 test('every source of guesses is scored while a model tells a story, and none when guesses are off', async () => {

@@ -39,7 +39,7 @@ export { measureReads, type MeasureReadsOptions, type ReadCell } from './measure
 export type { Model, TokenizeChatOptions } from './model.js'
 export { describeModel, type ModelDescription } from './model-description.js'
 export type { ModelStats } from './model-stats.js'
-export { type EvaluateOptions, type GenerateOptions, type LoadOptions, kvTypes, type LoadProgress, type MemoryChange, mirrorsMax, type Size } from './options.js'
+export { type EvaluateOptions, type GenerateOptions, type LoadOptions, kvTypes, type LoadProgress, type MemoryChange, mirrorsMax, type SequenceOptions, type Size } from './options.js'
 export { packageRoot, packageVersion } from './package-info.js'
 export { measurePerplexity, type Perplexity, type PerplexityOptions, perplexityWindowDefault, perplexityWindows } from './perplexity.js'
 export { type ModelPlan, planModel } from './plan-model.js'

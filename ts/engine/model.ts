@@ -1,6 +1,6 @@
 /** A loaded model: its plan, its tokenizer and template, and the sequences that run on it. */
 import { HypuraError } from '../base/errors.js'
-import type { EngineFacts, NativeEngine } from '../native/native-binding.js'
+import type { EngineFacts, NativeEngine, NativeSequence } from '../native/native-binding.js'
 import { autoBudgetBytes, memoryLimits, tightestLimit } from '../machine/memory-limits.js'
 import { loadBinding } from '../native/load-binding.js'
 import { ioDepthDefault } from '../prefetch/memory-budget.js'
@@ -9,13 +9,14 @@ import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../toke
 import { type ConversationOptions, tokenizeConversation } from '../tokenizer/conversation.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { CacheMemory } from './cache-memory.js'
+import { ClientNumbers } from './client-numbers.js'
 import { CopyReports, type CopyShare } from './copy-reports.js'
 import type { MixtureHabits } from './expert-habits.js'
 import type { ModelCopies } from './model-copies.js'
 import type { ModelDescription } from './model-description.js'
 import { counters, type ModelStats } from './model-stats.js'
 import { awaitNative, callNative } from './native-errors.js'
-import type { LoadOptions, MemoryChange, Size } from './options.js'
+import { checkSequenceOptions, type LoadOptions, type MemoryChange, type Size, type SequenceOptions } from './options.js'
 import type { ModelPlan } from './plan-model.js'
 import { type GuessReport, plannerBasis, PlannerHost } from './planner-host.js'
 import { PressureMonitor } from './pressure-monitor.js'
@@ -48,6 +49,7 @@ export class Model implements AsyncDisposable {
   readonly #warnings: string[] = []
   readonly #copies: CopyReports
   readonly #open = new Set<Sequence>()
+  readonly #clients = new ClientNumbers()
   #tokenizer: Tokenizer | undefined
   #ownTemplate: ChatTemplate | undefined
   readonly #templates = new Set<ChatTemplate>()
@@ -121,20 +123,35 @@ export class Model implements AsyncDisposable {
     return tokenizeConversation(this.tokenizer, template, messages, options)
   }
 
-  /** Errors: ERR_HYPURA_BUSY when all sequences that were budgeted at load are open. */
-  createSequence(): Sequence {
+  /** Errors: ERR_HYPURA_BUSY when all sequences that were budgeted at load are open; ERR_HYPURA_INVALID_ARGUMENT with the option. */
+  createSequence(options: SequenceOptions = {}): Sequence {
+    const { client } = checkSequenceOptions(options)
     this.#assertOpen()
     const { engine, plan, description, paths } = this.#parts
     const most = plan.regions.nSequences
     if (this.#open.size >= most) throw new HypuraError('ERR_HYPURA_BUSY', `all ${most} sequences that were budgeted are open: close one, or load with sequencesMax ${most + 1}`, { found: most })
-    const native = callNative(() => engine.createSequence(), paths)
+    const number = client === undefined ? 0 : this.#clients.open(client)
+    const release = (): void => {
+      if (client !== undefined) this.#clients.close(client)
+    }
+    const native = ((): NativeSequence => {
+      try {
+        return callNative(() => engine.createSequence(number), paths)
+      } catch (error) {
+        release()
+        throw error
+      }
+    })()
     const sequence: Sequence = new Sequence({
       native, paths,
       tokenizer: () => this.tokenizer,
       contextLength: plan.contextLength,
       vocabularySize: description.spec.nVocab,
       logitsRows: plan.regions.logitsRows,
-      onClose: () => this.#open.delete(sequence),
+      onClose: () => {
+        this.#open.delete(sequence)
+        release()
+      },
       onBusy: (busy) => this.#setBusy(busy),
     })
     this.#open.add(sequence)

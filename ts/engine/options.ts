@@ -82,6 +82,17 @@ export interface LoadProgress {
   readonly fraction: number
 }
 
+export interface SequenceOptions {
+  /**
+   * Whose sequence it is, 1 to 256 characters; default: nobody's, which all such sequences share. What is learnt from a named client's
+   * tokens about which experts follow which stays with that client: it is used for no other's guesses, kept between no runs, and forgotten
+   * when other clients are more recent. The name stays in this process's memory and reaches neither the engine nor a file.
+   *
+   * Not isolated: weights in memory, and which of them stay, are shared. How long a token takes can tell which experts others used.
+   */
+  readonly client?: string | undefined
+}
+
 export interface GenerateOptions {
   /** Default: until the model ends or the context is full. */
   readonly maxTokens?: number | undefined
@@ -167,9 +178,12 @@ const generateShape = {
   stopOnAbortSignal: z.boolean().optional(),
 }
 
+const sequenceShape = { client: z.string().min(1).max(256).optional() }
+
 const evaluateShape = { signal, onProgress: callback<{ processed: number; total: number }>() }
 
 const loadSchema = z.strictObject(loadShape)
+const sequenceSchema = z.strictObject(sequenceShape)
 const generateSchema = z.strictObject(generateShape)
 const evaluateSchema = z.strictObject(evaluateShape)
 
@@ -180,6 +194,10 @@ export function checkLoadOptions(options: LoadOptions): LoadOptions {
       `mode ${checked.mode} has no reads that several drives could share: leave the mirrors out, or take mode stream.`, { field: 'mirrors', found: checked.mode, allowed: 'auto, resident, stream' })
   }
   return checked
+}
+
+export function checkSequenceOptions(options: SequenceOptions): SequenceOptions {
+  return check(sequenceSchema, { '': sequenceShape }, options, 'sequence options')
 }
 
 export function checkGenerateOptions(options: GenerateOptions): GenerateOptions {

@@ -38,9 +38,9 @@ export interface PlannerSetup {
   readonly before: Learnt
 }
 
+/** Of sequences that name no client. */
 export interface Learnt {
   readonly use: ExpertUse | undefined
-  /** Of sequences that name no client. */
   readonly relations: SavedCounts | undefined
 }
 
@@ -52,14 +52,15 @@ export interface EventsMessage {
   /** Nothing follows: what was learnt is asked for. */
   readonly isLast: boolean
 }
-/** Up: the encoded plan, the batch's buffer to be used again, how long the planner took, and what is known of the experts now. */
+/** Up: the encoded plan, the batch's buffer to be used again, how long the planner took, and what is known of the experts by nobody's sequences. */
 export interface PlanMessage {
   readonly plan: ArrayBuffer
   readonly events: Uint32Array<ArrayBuffer>
   readonly milliseconds: number
-  readonly use: ExpertUse
+  /** Undefined while there is nothing new. */
+  readonly use: ExpertUse | undefined
   readonly guesses: GuessReport
-  /** After the last batch, where something is learnt. */
+  /** After the last batch, where something was learnt. */
   readonly relations: SavedCounts | undefined
   readonly isLast: boolean
 }

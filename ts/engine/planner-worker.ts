@@ -4,6 +4,7 @@ import { accessStats } from '../prefetch/access-stats.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
 import { guessTrials } from '../prefetch/guess-trials.js'
 import { livePredictors } from '../prefetch/live-predictors.js'
+import { nobodysRoutes } from '../prefetch/nobodys-routes.js'
 import { guessesMaxOf, planResidency } from '../prefetch/planner.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
@@ -18,6 +19,10 @@ const learningMs = { least: 2, most: 12 } as const
 const { manifest, eviction, drive, before, guess } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
 const stats = accessStats(manifest, before.use)
+/** What is kept for the next run. The plan serves all sequences of the one cache, so it goes by all of their use. */
+const nobodysStats = accessStats(manifest, before.use)
+const nobodys = nobodysRoutes()
+let isNobodysNew = false
 const trials = guessTrials()
 const predictors = guess === 'off' ? undefined : livePredictors(manifest, guessesMaxOf(manifest.spec), before.relations)
 /** The first plan, of what was known before, is the host's. */
@@ -29,6 +34,9 @@ parentPort!.on('message', ({ regions, events, count, isLast }: EventsMessage) =>
   const began = performance.now()
   const seen = decodeEvents(events, count)
   stats.observe(seen)
+  const kept = nobodys(seen)
+  nobodysStats.observe(kept)
+  isNobodysNew ||= kept.length > 0
   trials.observe(seen)
   const learningBegan = performance.now()
   const learningEnds = learningBegan + Math.min(learningMs.most, Math.max(learningMs.least, planMs))
@@ -41,5 +49,5 @@ parentPort!.on('message', ({ regions, events, count, isLast }: EventsMessage) =>
   total.plannerMs += milliseconds
   total.learningMs += learningEnded - learningBegan
   const guesses = { mode: guessMode, scores: predictors?.scores() ?? [], ...(predictors?.tokens ?? { learnt: 0, skipped: 0 }), ...total }
-  parentPort!.postMessage({ plan, events, milliseconds, use: stats.save(), guesses, relations: isLast ? predictors?.save() : undefined, isLast } satisfies PlanMessage, [plan, events.buffer])
+  parentPort!.postMessage({ plan, events, milliseconds, use: isNobodysNew ? nobodysStats.save() : undefined, guesses, relations: isLast ? predictors?.save() : undefined, isLast } satisfies PlanMessage, [plan, events.buffer])
 })

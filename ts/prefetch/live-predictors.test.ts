@@ -8,6 +8,7 @@ import type { EngineEvent } from './events.js'
 import type { ExpertBlocks } from './expert-blocks.js'
 import { canLearn } from './learner.js'
 import { livePredictors, type LivePredictors } from './live-predictors.js'
+import { nobodysRoutes } from './nobodys-routes.js'
 import { predictorKind, predictors } from './predictors/index.js'
 import type { Predictor } from './predictors/predictor.js'
 
@@ -160,4 +161,15 @@ test('models that are too large are not learnt', () => {
   expect(livePredictors({ ...mixture(), experts: { first: 5, count: 0 }, blocks: { count: 5, layer: new Uint16Array(5), expert: new Uint16Array(5), hullBytes: new Float64Array(5) } }, 2)).toBeUndefined()
   expect(canLearn({ layers: 61, nExpert: 384, nExpertUsed: 8 })).toBe(true)
   expect(canLearn({ layers: 4096, nExpert: 4096, nExpertUsed: 8 })).toBe(false)
+})
+
+test('nobody\'s routes are those of sequences without a client, numbered anew', () => {
+  fc.assert(fc.property(fc.array(fc.record({ client: fc.constantFrom(0, 0, 5), lost: fc.boolean() }), { maxLength: 20 }), fc.integer({ min: 1, max: 7 }), (steps, batch) => {
+    const events = steps.flatMap(({ client, lost }, position) => eventsOf({ sequence: 1, client, position, experts: ruled(1, position) }).filter(({ kind }) => kind !== 'sweep' || !lost))
+    const select = nobodysRoutes()
+    const kept: EngineEvent[] = []
+    for (let at = 0; at < events.length; at += batch) kept.push(...select(events.slice(at, at + batch)))
+    const expected = steps.flatMap(({ client, lost }, position) => (client === 0 && !lost ? [ruled(1, position)] : []))
+    expect(kept.map((event) => [event.sweep, event.kind === 'route' ? event.experts : []])).toEqual(expected.flatMap((experts, i) => experts.map((chosen) => [i + 1, chosen])))
+  }))
 })

@@ -30,8 +30,8 @@ export interface LivePredictors {
   readonly tokens: { readonly learnt: number; readonly skipped: number }
   /** Of a client, if something was learnt of it. */
   learnt(client: number): RelationCounts | undefined
-  /** Of nobody's sequences, for the next run of the same model. */
-  save(): SavedCounts
+  /** Of nobody's sequences, for the next run of the same model; undefined when they taught nothing new. */
+  save(): SavedCounts | undefined
 }
 
 /**
@@ -48,6 +48,7 @@ export function livePredictors(manifest: ExpertBlocks, guessesMax: number, befor
   const named = new Map<number, Learner>()
   const namedMax = Math.min(clientsMax, Math.max(1, Math.floor(clientBytesMax / bytesOf(nobodys.counts))))
   const tokens = { learnt: 0, skipped: 0 }
+  let isNobodysNew = false
 
   const learnerOf = (client: number): Learner => {
     if (client === 0) return nobodys
@@ -69,12 +70,13 @@ export function livePredictors(manifest: ExpertBlocks, guessesMax: number, befor
           return
         }
         tokens.learnt++
+        isNobodysNew ||= token.client === 0
         learnerOf(token.client).observe(token, guessesMax).forEach((score, j) => tallies[j]!.add(score))
       }
     },
     scores: () => [router, ...tallies].map((tally: ScoreTally) => tally.score()),
     learnt: (client) => (client === 0 ? nobodys : named.get(client))?.counts,
-    save: () => saveCounts(nobodys.counts),
+    save: () => (isNobodysNew ? saveCounts(nobodys.counts) : undefined),
   }
 }
 
