@@ -5,8 +5,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import fc from 'fast-check'
+import { Packr } from 'msgpackr'
 import { afterAll, beforeEach, expect, test, vi } from 'vitest'
 import { z } from 'zod'
+import { stateBodyFault } from './state-body.js'
 import { decodeState, encodeState, readState, stateFolder, writeState } from './state-store.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'hypura-state-'))
@@ -69,7 +72,7 @@ test('another format, another kind, huge lengths and other values are ignored', 
 })
 
 /** Header and checksum as they should be, around a body that no writer of ours makes. */
-function framed(body: readonly number[]): Buffer {
+function framed(body: ArrayLike<number>): Buffer {
   const behind = Buffer.concat([Buffer.from('test'), Uint8Array.from(body)])
   const header = Buffer.alloc(24)
   for (const [i, word] of [0x54535948, 1, 4, body.length, crc32(behind)].entries()) header.writeUInt32LE(word, i * 4)
@@ -79,7 +82,7 @@ function framed(body: readonly number[]): Buffer {
 const array = [0xdd, 0x00, 0xff, 0xff, 0xff] // 16.7 million items, none of them there: 128 MiB, if anybody believed it
 test.each([
   ['an array that is not there', array], ['64 of them in each other', Array.from({ length: 64 }, () => array).flat()], ['a map of 2^31', [0xdf, 0x80, 0, 0, 0]], ['a text of 4 GB', [0xdb, 0xff, 0xff, 0xff, 0xff]],
-  ['lists in lists', Array.from({ length: 200_000 }, () => 0x91)], ['a record', [0x92, 0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61, 1, 1]], ['an error', [0xc7, 2, 0x65, 0x91, 0xa1]], ['nothing', []],
+  ['lists in lists', Array.from({ length: 200_000 }, () => 0x91)], ['fewer lists in lists', Array.from({ length: 100_000 }, () => 0x91)], ['two values', [0x80, 0x80]], ['a record', [0x92, 0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61, 1, 1]], ['an error', [0xc7, 2, 0x65, 0x91, 0xa1]], ['nothing', []],
   ['another prototype', [0x81, 0xa9, ...Buffer.from('__proto__'), 0x81, 0xa1, 0x61, 1]],
 ])('a well-framed body of %s is ignored, in little memory and time', (_, body) => {
   const peak = process.resourceUsage().maxRSS
@@ -87,6 +90,37 @@ test.each([
   expect(read('body')).toMatchObject({ value: undefined, warning: expect.stringContaining('was ignored') })
   expect(({} as { a?: number }).a).toBeUndefined()
   expect(process.resourceUsage().maxRSS - peak, 'KiB').toBeLessThan(100 * 1024)
+})
+
+test.each([['maps', 0x80], ['lists', 0x90], ['nothings', 0xc0]])('a well-framed body of 16 million empty %s is ignored, in little memory', (_, empty) => {
+  const body = new Uint8Array(16 * 2 ** 20).fill(empty)
+  body.set([0xdd, 0x00, 0xff, 0xff, 0xfb])
+  writeFileSync(join(folder, 'body'), framed(body))
+  const peak = process.resourceUsage().maxRSS
+  expect(read('body')).toMatchObject({ value: undefined, warning: expect.stringContaining('more than 131072 values') })
+  expect(process.resourceUsage().maxRSS - peak, 'KiB').toBeLessThan(100 * 1024)
+})
+
+test('no body that is written is refused before it is decoded', () => {
+  const number = fc.oneof(fc.integer(), fc.double(), fc.maxSafeInteger(), fc.constantFrom(-33, -32, -1, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32))
+  const numbers = fc.oneof(fc.uint16Array({ maxLength: 300 }), fc.float32Array({ maxLength: 80 }), fc.uint8Array({ maxLength: 20 }))
+  const leaf = fc.oneof(number, fc.boolean(), fc.constant(null), fc.string({ maxLength: 300, unit: 'binary' }), numbers)
+  const { body } = fc.letrec((tie) => ({
+    body: fc.oneof({ depthSize: 'small' }, leaf, fc.array(tie('body'), { maxLength: 20 }), fc.dictionary(fc.string(), tie('body'), { maxKeys: 20 })),
+  }))
+  fc.assert(fc.property(body, (written) => {
+    expect(stateBodyFault(new Packr({ structuredClone: true, useRecords: false }).pack(written))).toBeUndefined()
+  }), { numRuns: 300 })
+  for (const length of [15, 16, 31, 32, 255, 256, 65_535, 65_536]) {
+    for (const written of [new Uint16Array(length), 'x'.repeat(length), Array.from({ length }, () => 1), Object.fromEntries(Array.from({ length: length % 60_000 }, (_, i) => [String(i), i]))]) {
+      const file = encodeState('test', written)
+      expect(decodeState(file, 'test')).toEqual(written)
+      // Every part of it is counted: what ends early, or goes on, is no body.
+      const packed = file.subarray(24 + 4)
+      expect(stateBodyFault(packed.subarray(0, -1))).toMatch(/ends/)
+      expect(stateBodyFault(Buffer.concat([packed, Buffer.of(0)]))).toMatch(/goes on/)
+    }
+  }
 })
 
 test('what a process left behind that died while writing stops nobody', () => {

@@ -4,7 +4,7 @@
  * HYPURA_STATE_DIR names another folder, or 'off' for none; else $XDG_STATE_HOME/hypura, else ~/.local/state/hypura. A file is a
  * header of 24 bytes (magic "HYST", format, kind's length, body's length, CRC-32 of all behind the header) with the kind's name
  * and a msgpack body behind it. It is written beside its place and renamed, so that nobody reads half of one. What is read back
- * is a stranger's: size, header, checksum and, by the caller's schema, every value are checked. A file that fails is as good as
+ * is a stranger's: size, header, checksum, number of values and, by the caller's schema, every value are checked. A file that fails is as good as
  * absent, with one sentence about it; state may cost a better guess, never a run.
  */
 import { randomBytes } from 'node:crypto'
@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
 import type { z } from 'zod'
+import { stateBodyFault } from './state-body.js'
 
 /** Stored on disk: append only, never renumber. */
 const magic = 0x54535948 // "HYST"
@@ -110,7 +111,10 @@ export function decodeState(bytes: Uint8Array, kind: string): unknown {
   if (crc32(behind) !== file.readUInt32LE(16)) throw new Error('its checksum is wrong')
   const found = behind.subarray(0, kindBytes).toString('utf8')
   if (found !== kind) throw new Error(`it holds ${JSON.stringify(found)}, not ${JSON.stringify(kind)}`)
-  return packr.unpack(behind.subarray(kindBytes)) as unknown
+  const body = behind.subarray(kindBytes)
+  const fault = stateBodyFault(body)
+  if (fault !== undefined) throw new Error(fault)
+  return packr.unpack(body) as unknown
 }
 
 /** Undefined for an absent file. */
