@@ -1,14 +1,15 @@
 // What could break: what was learnt of another model, or written by a stranger, moves into guesses; a file that is broken ends a run; files
 // grow without bound; what comes back is not what was learnt.
-// How we notice: counts that were saved guess as those that were not, up to their weight; files with each field changed are ignored with one
-// sentence and made anew; the file of the largest model is written and measured.
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+// How we notice: counts that were saved guess as those that were not, up to their weight; files with each field changed, cut, or forged at
+// random are ignored with one sentence and made anew, or hold numbers that can be gone on with; the file of the largest model is measured.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterAll, beforeEach, expect, test, vi } from 'vitest'
 import { learner, relationsLearnt } from '../prefetch/learner.js'
 import type { PredictorShape } from '../prefetch/predictors/predictor.js'
-import { restoreCounts, saveCounts, type SavedCounts } from '../prefetch/predictors/saved-counts.js'
+import { restoreCounts, saveCounts, type SavedCounts, savedCountsFault } from '../prefetch/predictors/saved-counts.js'
 import { relationHabitsOf } from './relation-habits.js'
 import { writeState } from './state-store.js'
 
@@ -67,9 +68,9 @@ test('what another model or a stranger wrote is ignored with one sentence, and r
   const rows = good.followers.length / 6
   const row = [...good.totals.keys()].find((i) => i < rows && good.totals[i]! > 0)!
   for (const bad of [
-    { ...good, version: 2 }, { ...good, text: 'x' }, { ...good, uses: undefined }, { ...good, followers: Array.from(good.followers) }, { ...good, counts: Float32Array.from(good.counts) },
+    { ...good, version: 2 }, { ...good, version: NaN }, { ...good, text: 'x' }, { ...good, uses: Float64Array.of(NaN) }, { ...good, uses: new Int16Array(18).fill(-1) }, { ...good, totals: new Uint16Array(2 ** 22) }, { ...good, uses: undefined }, { ...good, followers: Array.from(good.followers) }, { ...good, counts: Float32Array.from(good.counts) },
     { ...good, totals: good.totals.slice(1) }, { ...good, layerTotals: new Uint16Array(4) }, changed('followers', 3, 6), changed('followers', 3, 65_534),
-    changed('counts', row * 6, 65_535), changed('uses', 0, 65_535), changed('totals', row, 0), [], 'x', null, 7,
+    changed('followers', row * 6 + 1, good.followers[row * 6]!), changed('counts', row * 6, 65_535), changed('uses', 0, 65_535), changed('totals', row, 0), [], 'x', null, 7,
   ]) {
     writeState(name, 'expert-relations', bad)
     const habits = relationHabitsOf(identity, shape)
@@ -79,6 +80,66 @@ test('what another model or a stranger wrote is ignored with one sentence, and r
   relationHabitsOf(identity, shape).save(taught(80))
   expect(relationHabitsOf(identity, { ...shape, nExpert: 7 }).warning).toMatch(/was ignored/)
   expect(relationHabitsOf(identity, shape)).toMatchObject({ warning: undefined, before: { uses: good.uses } })
+})
+
+test('the relations and their order are version 1: another list raises it', () => {
+  expect(relationsLearnt.map(({ of, distance }) => `${of} ${distance}`)).toEqual(['token 1', 'layer 1', 'layer 2', 'layer 3', 'layer 4'])
+})
+
+test('a file that was cut anywhere is ignored, and nothing is left beside one that was written', () => {
+  const cut = 'cafe'.repeat(8)
+  const path = join(folder, 'relations', cut)
+  expect(relationHabitsOf(cut, shape).save(taught(80))).toBeUndefined()
+  expect(readdirSync(join(folder, 'relations')).filter((file) => file.startsWith(cut))).toEqual([cut])
+  const bytes = readFileSync(path)
+  for (let length = 0; length < bytes.length; length += 7) {
+    writeFileSync(path, bytes.subarray(0, length))
+    expect(relationHabitsOf(cut, shape)).toMatchObject({ before: undefined, warning: expect.stringContaining('was ignored') as string })
+  }
+})
+
+type Step = readonly (readonly number[])[]
+const choice = fc.uniqueArray(fc.nat(5), { minLength: 2, maxLength: 2 })
+const steps = fc.array(fc.tuple(choice, choice, choice), { minLength: 1, maxLength: 30 })
+/** Teaches until rows were halved, in many tokens from few. */
+function teach({ observe }: ReturnType<typeof learner>, tokens: readonly Step[], times: number): void {
+  for (let i = 0; i < tokens.length * times; i++) observe({ sequence: 1, client: 0, position: i, experts: tokens[i % tokens.length]!, absent: [[], [], []] }, 2)
+}
+
+test('whatever was learnt, before this run too, has no fault', () => {
+  fc.assert(fc.property(steps, steps, fc.integer({ min: 1, max: 60 }), (first, second, times) => {
+    const before = learner(shape)
+    teach(before, first, times)
+    const saved = saveCounts(before.counts)
+    expect(savedCountsFault(saved, shape, relationsLearnt)).toBeUndefined()
+    const after = learner(shape, restoreCounts(saved, shape, relationsLearnt))
+    teach(after, second, times)
+    expect(savedCountsFault(saveCounts(after.counts), shape, relationsLearnt)).toBeUndefined()
+  }), { numRuns: 40 })
+})
+
+test('values that are let through can be gone on with, whoever wrote them', () => {
+  const good = taught(80)
+  const forged = fc.array(fc.record({ field: fc.constantFrom(...(Object.keys(good) as (keyof SavedCounts)[])), at: fc.nat(9999), value: fc.oneof(fc.nat(6), fc.nat(65_535), fc.constant(65_535)) }), { maxLength: 6 })
+  let through = 0
+  fc.assert(fc.property(forged, steps, (changes, tokens) => {
+    const saved = structuredClone(good)
+    for (const { field, at, value } of changes) saved[field][at % saved[field].length] = value
+    if (savedCountsFault(saved, shape, relationsLearnt) !== undefined) return
+    through++
+    const counts = restoreCounts(saved, shape, relationsLearnt)
+    teach(learner(shape, counts), tokens, 3)
+    for (const [i, used] of counts.uses.entries()) expect(used >= 0 && used <= counts.totals[Math.floor(i / 6)]!).toBe(true)
+    for (const { followers, counts: often, totals, width } of counts.tables) {
+      for (const [row, total] of totals.entries()) {
+        const places = Array.from({ length: width }, (_, place) => row * width + place)
+        const named = places.map((at) => followers[at]!).filter((follower) => follower !== 0xffff)
+        expect(new Set(named).size).toBe(named.length)
+        for (const at of places) expect(often[at]! >= 0 && often[at]! <= total).toBe(true)
+      }
+    }
+  }), { numRuns: 400 })
+  expect(through).toBeGreaterThan(40)
 })
 
 test('files are as large as their comment says', () => {

@@ -90,6 +90,7 @@ export function savedCountsFault(saved: SavedCounts, shape: PredictorShape, rela
     const follower = saved.followers[at]!
     if (follower !== nobody && follower >= shape.nExpert) return `an expert ${follower} follows, of ${shape.nExpert}`
     if (follower === nobody && saved.counts[at] !== 0) return 'nobody is counted'
+    for (let other = at - (at % places); other < at; other++) if (follower !== nobody && saved.followers[other] === follower) return `expert ${follower} is named twice among the followers of one`
     if (saved.counts[at]! > saved.totals[Math.floor(at / places)]!) return 'a follower came more often than what it follows'
   }
   for (let i = 0; i < saved.uses.length; i++) if (saved.uses[i]! > saved.layerTotals[Math.floor(i / shape.nExpert)]!) return 'an expert was chosen more often than its layer chose'
