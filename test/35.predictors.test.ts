@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { decodeEvents, eventWords } from '../ts/engine/codec/events.js'
-import { loadModel } from '../ts/engine/index.js'
+import { loadModel, type SequenceOptions } from '../ts/engine/index.js'
+import { decodeState } from '../ts/engine/state-store.js'
 import type { EngineEvent } from '../ts/prefetch/events.js'
 import { modelPath } from './support/run-cli.js'
 import { bareEngine, type BareEngine, greedyRequest, nativeTokens } from './support/streaming.js'
@@ -72,6 +73,7 @@ test('what a named client teaches is not kept; what nobody\'s sequences teach is
     const firstPlans = model.plansSubmitted
     const sequence = model.createSequence(client === undefined ? {} : { client })
     const { text } = await sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 200, ignoreEndTokens: true })
+    // Until enough was learnt to be kept: 64 choices of a layer.
     for (let round = 0; round < 200 && (model.guesses?.learnt ?? 0) <= 100; round++) {
       sequence.truncate(0)
       await sequence.generate([1, 2, 3], { temperature: 0, maxTokens: 200, ignoreEndTokens: true })
@@ -95,6 +97,29 @@ test('what a named client teaches is not kept; what nobody\'s sequences teach is
     // And nobody's next sequence goes on from it.
     expect(await run(undefined)).toMatchObject({ text: named.text, firstPlans: 1 })
     expect(bytes()).not.toBe(kept)
+  } finally {
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('of a run of both, nobody\'s tokens alone are kept', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hypura-both-'))
+  vi.stubEnv('HYPURA_STATE_DIR', folder)
+  try {
+    const model = await loadModel(path, { ...streaming, sequencesMax: 2 })
+    const tell = async (options: SequenceOptions, maxTokens: number): Promise<void> => {
+      await using sequence = model.createSequence(options)
+      await sequence.generate([1, 2, 3], { temperature: 0, maxTokens, ignoreEndTokens: true })
+    }
+    await Promise.all([tell({}, 100), tell({ client: 'ann' }, 200)])
+    await tell({ client: 'bob' }, 200)
+    await model.close()
+    const [file] = readdirSync(join(folder, 'experts'))
+    const { sweeps } = decodeState(readFileSync(join(folder, 'experts', file!)), 'expert-use') as { readonly sweeps: number }
+    // 500 sweeps, decayed by the half-life of 256, would be more than 200: so many are nobody's, its prompt among them.
+    expect(sweeps).toBeGreaterThan(16)
+    expect(sweeps).toBeLessThanOrEqual(101)
   } finally {
     vi.unstubAllEnvs()
     rmSync(folder, { recursive: true, force: true })
