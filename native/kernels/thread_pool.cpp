@@ -1,6 +1,8 @@
 #include "native/kernels/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
+#include <memory>
 #include <new>
 #include <string>
 #include <system_error>
@@ -46,21 +48,41 @@ struct ThreadPool::State {
   uint32_t n_items = 0;
   uint32_t grain = 1;
 
-  alignas(64) std::atomic<uint64_t> next{
-      0};  // first item nobody took; 64 bits, so that overshoot cannot wrap
   alignas(64) std::atomic<uint32_t> gate{0};
   alignas(64) std::atomic<uint32_t> left{
       0};  // bumped by the last worker to leave a closed gate; run() sleeps on it
   std::atomic<bool> stopping{false};
   std::vector<std::thread> threads;  // create() and destructor only
 
+  // Items side by side, which one thread begins with and the others help to finish. Pieces that follow each other keep a
+  // thread's addresses in sequence, so that what a kernel asks for ahead is what it needs next.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> next{0};  // first item nobody took; 64 bits, so that overshoot cannot wrap
+    uint64_t end = 0;
+  };
+  std::unique_ptr<Share[]> shares;  // one per thread, the caller's first
+
+  uint32_t n_threads() const { return static_cast<uint32_t>(threads.size()) + 1; }
+
+  void deal() {
+    const uint64_t n_pieces = (uint64_t{n_items} + grain - 1) / grain;
+    for (uint64_t i = 0; i < n_threads(); ++i) {
+      shares[i].next.store(i * n_pieces / n_threads() * grain, std::memory_order_relaxed);
+      shares[i].end = std::min<uint64_t>((i + 1) * n_pieces / n_threads() * grain, n_items);
+    }
+  }
+
   void work(uint32_t worker) {
     const FloatDefaults defaults;
-    for (;;) {
-      const uint64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= n_items) return;
-      const uint64_t end = begin + grain < n_items ? begin + grain : n_items;
-      body(context, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), worker);
+    for (uint32_t i = 0; i < n_threads(); ++i) {
+      Share& share = shares[(worker + i) % n_threads()];
+      // Looked at before it is taken from: a share that is done must not be written to by all.
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        const uint64_t begin = share.next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= share.end) break;
+        const uint64_t end = std::min(begin + grain, share.end);
+        body(context, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), worker);
+      }
     }
   }
 
@@ -121,6 +143,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t n_threads) {
                                                      std::to_string(kThreadsMax) + ".");
   try {
     auto state = std::make_unique<State>();
+    state->shares = std::make_unique<State::Share[]>(n_threads);
     state->threads.reserve(n_threads - 1);
     for (uint32_t worker = 1; worker < n_threads; ++worker)
       state->threads.emplace_back(&State::worker_loop, state.get(), worker);
@@ -139,7 +162,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t n_threads) {
 ThreadPool::ThreadPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ThreadPool::~ThreadPool() = default;
 
-uint32_t ThreadPool::n_threads() const { return static_cast<uint32_t>(state_->threads.size()) + 1; }
+uint32_t ThreadPool::n_threads() const { return state_->n_threads(); }
 
 void ThreadPool::run(uint32_t n_items, uint32_t grain, Body body, void* context) {
   if (n_items == 0) return;
@@ -148,7 +171,7 @@ void ThreadPool::run(uint32_t n_items, uint32_t grain, Body body, void* context)
   state.context = context;
   state.n_items = n_items;
   state.grain = grain > 0 ? grain : 1;
-  state.next.store(0, std::memory_order_relaxed);
+  state.deal();
   const uint32_t others = (n_items - 1) / state.grain;  // pieces beyond the caller's first
   if (others == 0 || state.threads.empty()) {
     state.work(0);

@@ -95,8 +95,8 @@ inline void matmul(const void* weights, uint32_t n_blocks, RowRange rows, const 
     const uint32_t n = rows.end - r < 4 ? rows.end - r : 4;
     const Block* row[4];  // the last row again where there are fewer than four
     for (uint32_t i = 0; i < 4; ++i) row[i] = row_at(r + (i < n ? i : n - 1));
-    // Not beyond these rows: another thread reads what follows.
-    const uint64_t ahead = r + 8 <= rows.end ? 4 * static_cast<uint64_t>(n_blocks) : 0;
+    // Also beyond these rows: a thread's next piece mostly follows.
+    const uint64_t ahead = 4 * static_cast<uint64_t>(n_blocks);
     for (uint32_t p = 0; p < n_positions; ++p) {
       const auto* x =
           reinterpret_cast<const typename Frame::Activation*>(a + p * activation_stride);
