@@ -12,23 +12,33 @@ bool has_avx512vnni() {
   return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
 }
 
+// Four sequences at once, each asked for ahead: one alone leaves a tenth to a third of the bandwidth unused.
+constexpr uint64_t kAheadBytes = 1024;
+
 __attribute__((target("avx512f"))) uint64_t read_512(const std::byte* bytes, uint64_t n_bytes) {
   __m512i sum[4] = {};
-  for (uint64_t i = 0; i < n_bytes; i += 256)
+  for (uint64_t i = 0; i < n_bytes / 4; i += 64)
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k)
-      sum[k] = _mm512_add_epi64(sum[k], _mm512_loadu_si512(bytes + i + 64 * k));
+    for (int k = 0; k < 4; ++k) {
+      const std::byte* at = bytes + static_cast<uint64_t>(k) * (n_bytes / 4) + i;
+      _mm_prefetch(reinterpret_cast<const char*>(at + kAheadBytes), _MM_HINT_T0);
+      sum[k] = _mm512_add_epi64(sum[k], _mm512_loadu_si512(at));
+    }
   return static_cast<uint64_t>(_mm512_reduce_add_epi64(
       _mm512_add_epi64(_mm512_add_epi64(sum[0], sum[1]), _mm512_add_epi64(sum[2], sum[3]))));
 }
 
 __attribute__((target("avx2"))) uint64_t read_256(const std::byte* bytes, uint64_t n_bytes) {
   __m256i sum[4] = {};
-  for (uint64_t i = 0; i < n_bytes; i += 128)
+  for (uint64_t i = 0; i < n_bytes / 4; i += 64)
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k)
+    for (int k = 0; k < 4; ++k) {
+      const std::byte* at = bytes + static_cast<uint64_t>(k) * (n_bytes / 4) + i;
+      _mm_prefetch(reinterpret_cast<const char*>(at + kAheadBytes), _MM_HINT_T0);
+      const auto* lanes = reinterpret_cast<const __m256i*>(at);
       sum[k] = _mm256_add_epi64(
-          sum[k], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i + 32 * k)));
+          sum[k], _mm256_add_epi64(_mm256_loadu_si256(lanes), _mm256_loadu_si256(lanes + 1)));
+    }
   const __m256i all =
       _mm256_add_epi64(_mm256_add_epi64(sum[0], sum[1]), _mm256_add_epi64(sum[2], sum[3]));
   return static_cast<uint64_t>(_mm256_extract_epi64(all, 0) + _mm256_extract_epi64(all, 1) +
