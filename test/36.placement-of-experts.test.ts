@@ -40,6 +40,7 @@ const stateOf = (name: string): string => join(folder, name)
 /** Where loads find what an earlier run learnt. */
 async function lay(state: State): Promise<void> {
   process.env['HYPURA_STATE_DIR'] = state === 'none' ? 'off' : stateOf(state)
+  rmSync(stateOf(state), { recursive: true, force: true }) // of the run before
   if (state === 'none' || state === 'empty') return
   const { count } = description.manifest.experts
   const words = new RandomWords(3, state)

@@ -89,6 +89,7 @@ async function expertsOf(small: Contender, pattern: Pattern, count: number): Pro
 }
 
 const { nExpertUsed: perLayer } = (await describeModel(path)).manifest.spec
+if (perLayer === 0) throw new Error(`${path} is no mixture: it has no experts to choose`)
 const without = await contender(await memoryForSlots(path, 2 * perLayer, options), 'off')
 const results = []
 for (const [name, pattern] of Object.entries(patterns)) {

@@ -1,7 +1,8 @@
 // Compute threads that sleep on a futex between jobs: two to eight cores shared with a host program are the normal case.
 //
-// run() deals n items out in shares that lie side by side, and takes pieces of them by atomic counters: first of the thread's own
-// share, then of the others' (stealing, so a busy core does not hold the rest up); the caller computes too. Items are independent, so who takes which cannot change a bit.
+// run() deals n items out in shares that lie side by side, one per thread, the caller's included. A thread takes pieces of its
+// own share, then of the others' (stealing, so a busy core does not hold the rest up). Items are independent, so who takes
+// which cannot change a bit.
 // Thread: run() by one thread at a time (the token loop). Allocates: in create(), never later.
 #pragma once
 

@@ -50,8 +50,10 @@ Result<OwnedPlan> decode_plan(std::span<const std::byte> bytes, const LoadMessag
                                 message.budget.pool_slots);
 }
 
-Result<OwnedPlan> first_plan(const LoadMessage& message, const EngineOptions& options) {
-  if (!options.plan.empty()) return decode_plan(options.plan, message);
+// Of the bytes in the options, which are given back.
+Result<OwnedPlan> first_plan(const LoadMessage& message, EngineOptions& options) {
+  const std::vector<std::byte> bytes = std::move(options.plan);
+  if (!bytes.empty()) return decode_plan(bytes, message);
   auto plan = std::make_unique<scheduler::Plan>();
   plan->pin_count = message.budget.pin_count;
   return OwnedPlan(std::move(plan));

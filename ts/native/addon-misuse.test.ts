@@ -106,6 +106,8 @@ test('createEngine refuses every wrong value and every broken message', () => {
     expect(errorOf(() => create(load, { ...engineOptions, ioDepth: value })).nativeCode).toBe('invalid-argument')
   }
   for (const io of ['fast', '', 3, null]) expect(errorOf(() => create(load, { ...engineOptions, io })).nativeCode).toBe('invalid-argument')
+  for (const plan of [null, 7, 'x', detached()]) expect(errorOf(() => create(load, { ...engineOptions, plan })).nativeCode).toBe('invalid-argument')
+  for (const bytes of [1, 63, 64, 4096]) expect(errorOf(() => create(load, { ...engineOptions, plan: new ArrayBuffer(bytes) })).nativeCode).toBe('bad-plan')
 })
 
 test('a getter that detaches the message in mid-call is met with an error', () => {
