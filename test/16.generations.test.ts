@@ -7,7 +7,7 @@ import { type GenerateOptions, type Generation, HypuraError, loadModel, type Mod
 import { modelPath } from './support/run-cli.js'
 
 const path = modelPath('fable-moe-q4_k_m.gguf')
-/** As many as the library lets wait for a reader. */
+/** So few that an answer of some hundred tokens cannot be done before it is read. */
 const pendingTokensMax = 32
 let model: Model
 beforeAll(async () => {
@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => model.close())
 
 const text = 'Once upon a time'
-const greedy = (maxTokens: number, more: GenerateOptions = {}): GenerateOptions => ({ maxTokens, temperature: 0, ignoreEndTokens: true, ...more })
+const greedy = (maxTokens: number, more: GenerateOptions = {}): GenerateOptions => ({ maxTokens, pendingTokensMax, temperature: 0, ignoreEndTokens: true, ...more })
 const longPrompt = (): number[] => Array.from({ length: 500 }, (_, i) => 300 + (i % 50))
 
 /** Afterwards the sequence must be free, and its next tokens those that a fresh one gives for the same timeline. */

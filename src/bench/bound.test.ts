@@ -3,7 +3,7 @@
 // How we notice: a drive and a processor simulated step by step, overlapped without loss, need exactly the bound's time.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { boundOf, decodeBytes, isFasterThanBound, promptBytes } from './bound.js'
+import { boundOf, decodeBytes, isFasterThanBound, jointSeconds, promptBytes } from './bound.js'
 
 const reads = fc.record({ streamedBytes: fc.integer({ min: 1, max: 1e9 }), head: fc.double({ min: 0, max: 1, noNaN: true }) })
   .map(({ streamedBytes, head }) => ({ streamedBytes, streamedHeadBytes: Math.floor(streamedBytes * head), streamedBands: 7, meanReadBytes: 1e6, expertsPerToken: 0 }))
@@ -43,4 +43,23 @@ test('without B there is no bound, unless nothing has to be read', () => {
 test('the flag rises above the bound, not at it', () => {
   const bound = { tokensPerSecond: 100, side: 'disk' as const }
   expect([99, 100, 100.9, 101.1, 500].map((speed) => isFasterThanBound(speed, bound))).toEqual([false, false, false, true, true])
+})
+
+test('reading and computing that slow each other take as long as step by step', () => {
+  const share = fc.double({ min: 0.55, max: 1, noNaN: true })
+  const seconds = fc.double({ min: 0, max: 3, noNaN: true })
+  fc.assert(fc.property(seconds, seconds, share, share, (read, compute, reading, computing) => {
+    let [readLeft, computeLeft, time] = [read, compute, 0]
+    for (const step = 1e-3; readLeft > 0 || computeLeft > 0; time += step) {
+      const both = readLeft > 0 && computeLeft > 0
+      readLeft -= step * (both ? reading : 1)
+      computeLeft -= step * (both ? computing : 1)
+    }
+    expect(Math.abs(jointSeconds(read, compute, { reading, computing }) - time)).toBeLessThan(5e-3)
+  }))
+})
+
+test('neither helps the other: without interference the longer decides, with too much of it they take turns', () => {
+  expect(jointSeconds(3, 2, { reading: 1, computing: 1 })).toBe(3)
+  expect(jointSeconds(3, 2, { reading: 0.3, computing: 0.4 })).toBe(5)
 })

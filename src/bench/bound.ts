@@ -32,6 +32,23 @@ export function boundOf({ bytes, bytesPerSecond, computeSeconds, tokens }: Bound
   return seconds > 0 ? { tokensPerSecond: tokens / seconds, side: readSeconds > computeSeconds ? 'disk' : 'compute' } : undefined
 }
 
+/** Speeds of reading and of computing while both go on, each as a share of its speed alone, 0 .. 1. */
+export interface Interference {
+  readonly reading: number
+  readonly computing: number
+}
+
+/**
+ * Least time for so much reading and so much computing, where each slows the other: both at once until the shorter is done, then the
+ * rest alone; or one after the other, where that is faster. With an interference of 1 and 1 it is the longer of both.
+ * @param readSeconds, computeSeconds what each takes alone
+ */
+export function jointSeconds(readSeconds: number, computeSeconds: number, { reading, computing }: Interference): number {
+  const both = Math.min(readSeconds / reading, computeSeconds / computing)
+  const left = readSeconds - both * reading + (computeSeconds - both * computing)
+  return Math.min(both + left, readSeconds + computeSeconds)
+}
+
 /** Share of the bound by which a speed may exceed it before it counts as a red flag: B itself is no sharper than this. */
 const boundTolerance = 0.01
 

@@ -116,6 +116,11 @@ export interface GenerateOptions {
   readonly stop?: readonly string[] | undefined
   /** Go on past the model's own end tokens. */
   readonly ignoreEndTokens?: boolean | undefined
+  /**
+   * Tokens that may wait for their reader before the engine pauses, 1 .. 4096; those of an answer that nobody reads on are lost work.
+   * Default 1024: an event loop that is blocked for many seconds delays no token.
+   */
+  readonly pendingTokensMax?: number | undefined
   readonly signal?: AbortSignal | undefined
   /** true: an abort ends the generation with reason 'aborted' instead of an error. Default false. */
   readonly stopOnAbortSignal?: boolean | undefined
@@ -163,6 +168,7 @@ const loadShape = {
 
 const generateShape = {
   maxTokens: integer(1, 2 ** 31 - 1),
+  pendingTokensMax: integer(1, nativeLimits.pendingTokensMax),
   temperature: real(0, 1000),
   topK: integer(0, 2 ** 31 - 1),
   topP: real(1e-6, 1),

@@ -11,7 +11,7 @@ import { awaitNative, callNative, fromNative } from './native-errors.js'
 import { checkEvaluateOptions, checkGenerateOptions, type EvaluateOptions, type GenerateOptions } from './options.js'
 import { Wake } from './wake.js'
 
-const pendingTokensMax = 32
+const pendingTokensMaxDefault = 1024
 const pollMs = 100
 
 /**
@@ -170,7 +170,7 @@ export class Sequence implements AsyncDisposable {
       stopTokens: options.ignoreEndTokens === true ? new Uint32Array(0) : Uint32Array.from(tokenizer.endTokens),
       sampling: samplingOf(options),
       logits: 'none',
-      pendingTokensMax,
+      pendingTokensMax: options.pendingTokensMax ?? pendingTokensMaxDefault,
     }
     // The addon would call it 'length'; the caller asked for more than the context holds.
     const limitedByContext = request.maxTokens < (options.maxTokens ?? Infinity)
