@@ -39,6 +39,19 @@ test('what the cache does not take is left for weights, at the same budget', asy
   expect(await of('q8_0')).toBeGreaterThan(await of('f16'))
 })
 
+test('below the floor the smaller cache is advised where it would do, and only there', async () => {
+  const floorOf = async (kvType: KvType): Promise<number> => (await planModel(dense, { memory: '64MiB', contextLength: 1024, kvType })).floor.total
+  const [halves, blocks] = [await floorOf('f16'), await floorOf('q8_0')]
+  const refusal = (memory: number, kvType: KvType): Promise<unknown> => planModel(dense, { memory, contextLength: 1024, kvType }).catch((error: unknown) => error instanceof HypuraError ? error.message : error)
+  expect(await refusal(halves - 1, 'f16')).toContain('or --kv-type q8_0 (needs ')
+  expect(await refusal(blocks, 'f16')).toContain('--kv-type q8_0')
+  expect(await refusal(blocks, 'q8_0')).toMatchObject({ mode: 'stream' })
+  for (const message of [await refusal(blocks - 1, 'f16'), await refusal(blocks - 1, 'q8_0')]) {
+    expect(message).toContain('Give --memory')
+    expect(message).not.toContain('--kv-type')
+  }
+})
+
 /** Rows of logits, window after window. */
 async function logitsOf(path: string, windows: readonly (readonly number[])[], options: LoadOptions): Promise<Float32Array[]> {
   const { nVocab } = (await describeModel(path)).spec

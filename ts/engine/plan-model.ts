@@ -15,6 +15,7 @@ import { type Expectation, expectationOf, memorySteps, type MemoryStep } from '.
 import { type BudgetRequest, type MemoryPlan, planMemory, positionsPerPage } from '../prefetch/memory-budget.js'
 import { parseSize, resolveSize } from '../prefetch/parse-size.js'
 import type { KvType } from '../prefetch/region-sizes.js'
+import type { Measure } from '../prefetch/sizing.js'
 import { type SweepReads, sweepReads } from '../prefetch/sweep-reads.js'
 import { encodeSpec } from './codec/load.js'
 import { driveCostFor, type MeasuredCost } from './hardware-profile.js'
@@ -73,15 +74,16 @@ export function planDescribed(description: ModelDescription, options: LoadOption
   const logitsRows = options.logitsRows ?? logitsRowsDefault
   const kvType = options.kvType ?? 'f16'
   requireKvType(description.path, spec, kvType)
-  const type = kvTypeNumber[kvType]
-  const measure = (batchPositions: number, contextLength: number): { kvBytes: number; scratchBytes: number } =>
+  const measureWith = (type: number): Measure => (batchPositions, contextLength) =>
     callNative(() => binding.measure(record, { batchPositions, contextLength, threads, sequences, logitsRows, keyType: type, valueType: type }))
+  const measure = measureWith(kvTypeNumber[kvType])
   const limit = tightestLimit(memoryLimits())
   const { budgetBytes, budgetSource } = budgetOf(options, limit)
   const contextLength = options.contextLength ?? defaultContext(spec.contextTrain, (length) => measure(1, length).kvBytes, budgetBytes)
   const request: BudgetRequest = {
     manifest, budgetBytes, contextLength, sequences, measure, logitsRows, kvType,
     mode: options.mode ?? 'auto',
+    measureQ8: kvType === 'f16' && oddHead(spec) === undefined ? measureWith(kvTypeNumber.q8_0) : undefined,
     ...(options.io?.depth === undefined ? {} : { ioDepth: options.io.depth }),
     ...(options.batchSize === undefined ? {} : { batchPositionsMax: options.batchSize }),
   }
@@ -114,8 +116,11 @@ export function planDescribed(description: ModelDescription, options: LoadOption
 /** Elements of a block of Q8_0; kv_block() in native/kernels/kv_rows.h. */
 const kvBlock = 32
 
-function requireKvType(path: string, { headDimK, headDimV }: ModelSpec, kvType: KvType): void {
-  const wrong = [headDimK, headDimV].find((dim) => dim % kvBlock !== 0)
+/** Length of a head that a Q8_0 KV cache cannot hold. */
+const oddHead = ({ headDimK, headDimV }: ModelSpec): number | undefined => [headDimK, headDimV].find((dim) => dim % kvBlock !== 0)
+
+function requireKvType(path: string, spec: ModelSpec, kvType: KvType): void {
+  const wrong = oddHead(spec)
   if (kvType !== 'q8_0' || wrong === undefined) return
   throw new HypuraError('ERR_HYPURA_UNSUPPORTED',
     `${path}: a q8_0 KV cache stores heads in blocks of ${kvBlock} elements, this model's have ${wrong}. Leave --kv-type out, or give --kv-type f16.`,

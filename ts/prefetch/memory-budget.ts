@@ -46,6 +46,8 @@ export interface BudgetRequest {
   readonly kvType?: KvType
   /** Must count `sequences`, `logitsRows` and `kvType`, too. */
   readonly measure: Measure
+  /** The same with a Q8_0 KV cache, where it would be smaller and the model can have one: advice for a budget below the floor. */
+  readonly measureQ8?: Measure | undefined
   /** Reads in flight. */
   readonly ioDepth?: number
   /** Largest prefill sweep that is wanted. */
@@ -155,10 +157,12 @@ function belowFloor(request: BudgetRequest, floor: MemoryItems, nCtx: number): H
   const fitting = fittingContext(request, nCtx)
   const shorter = fitting === undefined
     ? '' : `, or --ctx-size ${fitting.contextLength} (needs ${formatSize(fitting.floorBytes)})`
+  const q8Bytes = request.measureQ8 === undefined ? Infinity : sizingFor({ ...request, measure: request.measureQ8 }, nCtx).floor(1).total
+  const smaller = q8Bytes > request.budgetBytes ? '' : `, or --kv-type q8_0 (needs ${formatSize(q8Bytes)}, and changes logits a little)`
   return new HypuraError(
     'ERR_HYPURA_INSUFFICIENT_MEMORY',
     `${path} needs ${formatSize(floor.total)} with a context of ${nCtx}, the budget is ${formatSize(request.budgetBytes)}. ` +
-      `Give --memory ${sizeOption(floor.total)}${shorter}.`,
+      `Give --memory ${sizeOption(floor.total)}${shorter}${smaller}.`,
     {
       path, floorBytes: floor.total, budgetBytes: request.budgetBytes, contextLength: nCtx,
       fittingContextLength: fitting?.contextLength, fittingFloorBytes: fitting?.floorBytes,
