@@ -15,7 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), 'hypura-invariance-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const { hardware } = await systemInfo()
-const configurations = cover(allConfigurations(hardware.isa.runnable), process.env['HYPURA_LONG'] === undefined ? 2 : 3)
+const isLong = process.env['HYPURA_LONG'] !== undefined
+const configurations = cover(allConfigurations(hardware.isa.runnable, isLong), isLong ? 3 : 2)
 const backends = new Set(hardware.io.filter(({ available }) => available).map(({ name }) => name))
 
 test('each instruction set can be asked for', async () => {

@@ -57,13 +57,13 @@ export async function withIsa<T>(isa: string, work: () => Promise<T>): Promise<T
   }
 }
 
-/** Every combination with the instruction sets that run here; 4 x 2 x 3 x 3 times as many. */
-export function allConfigurations(isas: readonly string[]): Configuration[] {
+/** Every combination with the instruction sets that run here; 4 x 2 x 3 x 3 times as many, 4 x 2 x 4 x 4 where there is time. */
+export function allConfigurations(isas: readonly string[], isLong: boolean): Configuration[] {
   const list: Configuration[] = []
   for (const budget of ['resident', 'floor', '40 %', '70 %'] as const)
     for (const backend of ['uring', 'pread'] as const)
-      for (const threads of [1, 2, 4])
-        for (const batchSize of [1, 7, 512])
+      for (const threads of isLong ? [1, 2, 3, 4] : [1, 2, 4])
+        for (const batchSize of isLong ? [1, 7, 64, 512] : [1, 7, 512])
           for (const isa of isas) list.push({ budget, backend, threads, batchSize, isa })
   return list
 }

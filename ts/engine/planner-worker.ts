@@ -8,13 +8,19 @@ import { nobodysRoutes } from '../prefetch/nobodys-routes.js'
 import { guessesMaxOf, planResidency } from '../prefetch/planner.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
+import { letOthersGoFirst } from '../machine/thread-priority.js'
 import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
 
+/** Of 19: on a busy machine a plan comes late, which costs freshness, and not never. */
+const plannerNice = 10
 /**
  * Of each batch, for learning and scoring: as long as the plan took, in these bounds. The rest between two batches is 20 times as long as
  * both together and 500 ms at most, so this keeps half of the planner's share even where tokens come faster than they can be learnt.
  */
 const learningMs = { least: 2, most: 12 } as const
+
+// While tokens are computed there is no processor left; while they wait for the drive there is.
+letOthersGoFirst(plannerNice)
 
 const { manifest, eviction, drive, before, guess } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
