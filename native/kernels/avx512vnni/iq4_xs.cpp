@@ -16,47 +16,59 @@ struct IQ4XS {
   static constexpr int kOffset = kIq4Offset;
   static constexpr int kSubBlockSteps = 8;
 
-  static uint32_t halves(const Block& w) { return load_u16(w.d); }
-
-  // Eight int16, offset taken off.
-  static __m128i scales(const Block& w) {
-    const __m128i head = load_16(&w);  // d, the high word, the low bytes
-    const __m128i lows =
-        _mm_shuffle_epi8(head, _mm_setr_epi8(4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7));
-    const __m128i low = _mm_and_si128(
-        _mm_srlv_epi16(lows, _mm_setr_epi16(0, 4, 8, 12, 0, 4, 8, 12)), _mm_set1_epi16(15));
-    const __m128i highs = _mm_shuffle_epi8(head, _mm_set1_epi16(0x0302));
-    const __m128i high = _mm_and_si128(
-        _mm_srlv_epi16(highs, _mm_setr_epi16(0, 2, 4, 6, 8, 10, 12, 14)), _mm_set1_epi16(3));
-    return _mm_sub_epi16(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi16(32));
+  // Eight int16 of row r in 128-bit lane r, offset taken off; head: the first sixteen bytes of four rows.
+  static __m512i scales(__m512i head) {  // d, the high word, the low bytes
+    const __m512i lows = _mm512_shuffle_epi8(
+        head, _mm512_broadcast_i32x4(_mm_setr_epi8(4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7)));
+    const __m512i low = _mm512_and_si512(
+        _mm512_srlv_epi16(lows, _mm512_broadcast_i32x4(_mm_setr_epi16(0, 4, 8, 12, 0, 4, 8, 12))),
+        _mm512_set1_epi16(15));
+    const __m512i highs = _mm512_shuffle_epi8(head, _mm512_set1_epi16(0x0302));
+    const __m512i high = _mm512_and_si512(
+        _mm512_srlv_epi16(highs, _mm512_broadcast_i32x4(_mm_setr_epi16(0, 2, 4, 6, 8, 10, 12, 14))),
+        _mm512_set1_epi16(3));
+    return _mm512_sub_epi16(_mm512_or_si512(low, _mm512_slli_epi16(high, 4)),
+                            _mm512_set1_epi16(32));
   }
 
-  static __m512i dot(const Block& w, const ActivationA256& a) {
-    const __m512i nibble = _mm512_set1_epi8(15);
+  static FourBlocks four_blocks(const Block* const w[4], const ActivationA256& a) {
+    const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
     // The first sixteen activations of four sub-blocks, and the other sixteen.
     const __m512i first = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
     const __m512i second = _mm512_add_epi64(first, _mm512_set1_epi64(2));
-    __m512i dot[2];  // [h]: sub-block 4 h + l in 128-bit lane l
+    __m512i q[4];
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
-      const __m512i bytes = load_64(w.low + 64 * h);
       const __m512i q0 = load_64(a.q + 128 * h), q1 = load_64(a.q + 128 * h + 64);
-      const __m512i low = iq4_values(_mm512_and_si512(bytes, nibble));
-      const __m512i high = iq4_values(_mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
-      dot[h] = _mm512_dpbusd_epi32(
-          _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_permutex2var_epi64(q0, first, q1)),
-          high, _mm512_permutex2var_epi64(q0, second, q1));
+      q[2 * h] = _mm512_permutex2var_epi64(q0, first, q1);
+      q[2 * h + 1] = _mm512_permutex2var_epi64(q0, second, q1);
     }
-    // In each lane two sums of sub-block l, two of 4 + l.
-    const __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(dot[0], dot[1]),
-                                          _mm512_unpackhi_epi64(dot[0], dot[1]));
-    const __m128i scale = scales(w);
-    const __m512i pick = _mm512_setr_epi32(0, 0, 4, 4, 1, 1, 5, 5, 2, 2, 6, 6, 3, 3, 7, 7);
-    const __m512i each = _mm512_permutexvar_epi32(
-        pick, _mm512_castsi256_si512(_mm256_cvtepi16_epi32(scale)));
-    const __m512i offset = _mm512_zextsi128_si512(
-        _mm_slli_epi32(_mm_madd_epi16(scale, load_16(a.sum32)), 7));
-    return _mm512_sub_epi32(_mm512_mullo_epi32(sums, each), offset);
+    const __m512i head = bytes_of_four(w, 0);
+    const __m512i scale = scales(head);
+    // Of two rows in lane l: sub-blocks l and 4 + l of the first, then of the second.
+    const __m512i order = _mm512_set_epi16(31, 27, 23, 19, 30, 26, 22, 18, 29, 25, 21, 17, 28, 24, 20, 16, 15, 11, 7, 3,
+                                           14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m512i ordered = _mm512_permutexvar_epi16(order, scale);
+    const __m512i each[2] = {
+        _mm512_cvtepi16_epi32(_mm512_castsi512_si256(ordered)),
+        _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(ordered, 1))};
+    __m512i sum[2];
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 2; ++pair) {
+      __m512i dot[4];  // [2 row + h]: sub-block 4 h + l in lane l
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const int h = i % 2;
+        const __m512i bytes = load_64(w[2 * pair + i / 2]->low + 64 * h);
+        const __m512i low = iq4_values(_mm512_and_si512(bytes, nibble));
+        const __m512i high = iq4_values(_mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
+        dot[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, low, q[2 * h]), high, q[2 * h + 1]);
+      }
+      sum[pair] = _mm512_mullo_epi32(sum_fours(dot), each[pair]);
+    }
+    const __m128i offset = _mm_slli_epi32(
+        sum_lanes(_mm512_madd_epi16(scale, _mm512_broadcast_i32x4(load_16(a.sum32)))), 7);
+    return {_mm_sub_epi32(sum_rows(sum), offset), _mm_setzero_si128(), dword_of_lanes<0>(head)};
   }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {

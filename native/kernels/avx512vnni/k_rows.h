@@ -12,9 +12,7 @@
 //   kMins: how many minima a block has: 0, 8 or 16
 //   kOffset: what is to be subtracted from every unsigned weight (32 in Q6_K), else 0
 //   kSubBlockSteps: steps of four weights per scale: 4 or 8
-//   halves(block): d, with dmin above it
-//   dot(block, a): sixteen lanes that sum to isum
-//   mins(block, a): four lanes that sum to msum, if kMins
+//   four_blocks(rows, a): a block of each of four rows in place, as FourBlocks
 //   unpack(rows, row_bytes, strip): sixteen rows to a Strip
 // Internal linkage throughout (avx512vnni.h).
 #pragma once
@@ -24,6 +22,7 @@
 #include <cstdint>
 
 #include "native/kernels/activations.h"
+#include "native/kernels/avx512vnni/four_rows.h"
 #include "native/kernels/avx512vnni/lanes.h"
 #include "native/kernels/avx512vnni/matmul.h"
 
@@ -52,26 +51,17 @@ struct KRows {
     const __m128i split = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
     __m128 acc = _mm_setzero_ps();
     for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
-      __m512i dot[4];
-      int halves[4];
+      const Block* const here[4] = {row[0] + b, row[1] + b, row[2] + b, row[3] + b};
+      // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        const Block& block = row[i][b];
-        // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-        prefetch<sizeof block>(reinterpret_cast<const uint8_t*>(&block + ahead));
-        dot[i] = Type::dot(block, *a);
-        halves[i] = static_cast<int>(Type::halves(block));
-      }
-      const __m128i both = _mm_shuffle_epi8(
-          _mm_setr_epi32(halves[0], halves[1], halves[2], halves[3]), split);
-      const __m256 d = _mm256_mul_ps(_mm256_cvtph_ps(both), _mm256_set1_ps(a->d));
-      acc = _mm_fmadd_ps(_mm256_castps256_ps128(d), _mm_cvtepi32_ps(sum_each(dot)), acc);
-      if constexpr (Type::kMins != 0) {
-        const __m128i first = _mm_hadd_epi32(Type::mins(row[0][b], *a), Type::mins(row[1][b], *a));
-        const __m128i second = _mm_hadd_epi32(Type::mins(row[2][b], *a), Type::mins(row[3][b], *a));
-        const __m128 f = _mm_cvtepi32_ps(_mm_hadd_epi32(first, second));
-        acc = _mm_fnmadd_ps(_mm256_extractf128_ps(d, 1), f, acc);
-      }
+      for (int i = 0; i < 4; ++i)
+        prefetch<sizeof(Block)>(reinterpret_cast<const uint8_t*>(here[i] + ahead));
+      const FourBlocks four = Type::four_blocks(here, *a);
+      const __m256 d = _mm256_mul_ps(_mm256_cvtph_ps(_mm_shuffle_epi8(four.halves, split)),
+                                     _mm256_set1_ps(a->d));
+      acc = _mm_fmadd_ps(_mm256_castps256_ps128(d), _mm_cvtepi32_ps(four.isum), acc);
+      if constexpr (Type::kMins != 0)
+        acc = _mm_fnmadd_ps(_mm256_extractf128_ps(d, 1), _mm_cvtepi32_ps(four.msum), acc);
     }
     return acc;
   }

@@ -1,4 +1,4 @@
-// Q2_K on AVX-512 VNNI. A sum of four products is at most 4 * 3 * 127 = 1,524 and fits into int16.
+// Q2_K on AVX-512 VNNI. A sum of four products is at most 4 * 12 * 127 = 6,096 and fits into int16.
 #if defined(__x86_64__)
 #include "native/kernels/avx512vnni/avx512vnni.h"
 #include "native/kernels/avx512vnni/k_rows.h"
@@ -14,27 +14,38 @@ struct Q2K {
   static constexpr int kOffset = 0;
   static constexpr int kSubBlockSteps = 4;
 
-  static uint32_t halves(const Block& w) { return load_u32(w.d); }
+  // Two bits are multiplied where they lie in a nibble: a sum is worth what it says, or four times that.
+  using Order = HalvesAbove<0, 2, 1, 3>;
 
-  static __m512i dot(const Block& w, const ActivationA256& a) {
-    const __m512i two = _mm512_set1_epi8(3);
-    __m512i dot[4];  // [2 h + g]: groups 2 g and 2 g + 1 of half h, a sub-block in every 128 bits
+  static FourBlocks four_blocks(const Block* const w[4], const ActivationA256& a) {
+    __m512i q[4];  // group g of both halves
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const __m512i shift = join(_mm256_set1_epi16(4 * (i % 2)), _mm256_set1_epi16(4 * (i % 2) + 2));
-      const __m512i q =
-          _mm512_and_si512(_mm512_srlv_epi16(broadcast_32(w.low + 32 * (i / 2)), shift), two);
-      dot[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, load_64(a.q + 64 * i));
-    }
-    const __m128i scales = _mm_and_si128(load_16(w.scales), _mm_set1_epi8(15));
-    return apply_scales(dot, _mm256_cvtepu8_epi16(scales));
-  }
+    for (int g = 0; g < 4; ++g) q[g] = join(load_32(a.q + 32 * g), load_32(a.q + 128 + 32 * g));
+    const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    const __m512i both = by_lanes<Order>(bytes_of_four(w, __builtin_offsetof(Block, scales)));
 
-  static __m128i mins(const Block& w, const ActivationA256& a) {
-    const __m128i mins =
-        _mm_and_si128(_mm_srli_epi16(load_16(w.scales), 4), _mm_set1_epi8(15));
-    const __m256i sums = _mm256_madd_epi16(_mm256_cvtepu8_epi16(mins), load_32(a.sum16));
-    return _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    // Four times the scales of groups 0 and 2, so that all products are four times too large.
+    const __m512i scales =
+        _mm512_mullo_epi16(_mm512_and_si512(both, nibble), _mm512_set1_epi32(0x00010004));
+    const __m512i scale[2] = {_mm512_unpacklo_epi8(scales, zero),
+                              _mm512_unpackhi_epi8(scales, zero)};
+    __m512i sum[2] = {zero, zero};
+    add_dots(sum, scale, [&](int row, __m512i dot[4]) {
+      const __m512i low = load_64(w[row]->low), high = _mm512_srli_epi16(low, 4);
+      const __m512i first = _mm512_set1_epi8(3), second = _mm512_set1_epi8(12);
+      dot[0] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(low, first), q[0]);
+      dot[1] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(high, first), q[2]);
+      dot[2] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(low, second), q[1]);
+      dot[3] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(high, second), q[3]);
+    });
+
+    const __m512i mins = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+    const __m512i sums = sums_by_lanes<Order>(a);
+    const __m512i msum[2] = {_mm512_madd_epi16(_mm512_unpacklo_epi8(mins, zero), sums),
+                             _mm512_madd_epi16(_mm512_unpackhi_epi8(mins, zero), sums)};
+    const auto halves = [&](int i) { return static_cast<int>(load_u32(w[i]->d)); };
+    return {_mm_srai_epi32(sum_rows(sum), 2), sum_rows(msum),
+            _mm_setr_epi32(halves(0), halves(1), halves(2), halves(3))};
   }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {

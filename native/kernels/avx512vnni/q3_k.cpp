@@ -30,42 +30,60 @@ struct Q3K {
   // Sixteen bytes that end with the block: two of `low`, the scales, d.
   static constexpr uint64_t kTail = sizeof(Block) - 16;
 
-  static uint32_t halves(const Block& w) { return load_u16(w.d); }
+  // The bits of groups 2 and 3 are multiplied where they lie in a nibble: their sums are four times too large.
+  using Order = HalvesAbove<0, 1, 2, 3>;
 
-  // As int16, offset taken off.
-  static __m256i scales(const Block& w) {
-    const __m128i tail = load_16(reinterpret_cast<const uint8_t*>(&w) + kTail);
-    const __m128i words =
-        _mm_shuffle_epi8(tail, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
-    const __m128i low = _mm_and_si128(_mm_srlv_epi32(words, _mm_setr_epi32(0, 0, 4, 4)),
-                                      _mm_set1_epi8(15));
-    const __m128i tops = _mm_shuffle_epi8(
-        tail, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
-    const __m128i high = _mm_and_si128(_mm_rolv_epi32(tops, _mm_setr_epi32(4, 2, 0, 30)),
-                                       _mm_set1_epi8(0x30));
-    return _mm256_cvtepi8_epi16(_mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32)));
+  // Of four rows whose tails are given, by lanes, 0..63.
+  static __m512i scales(__m512i tail) {
+    const __m512i words = _mm512_shuffle_epi8(
+        tail, _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9)));
+    const __m512i low =
+        _mm512_and_si512(_mm512_srlv_epi32(words, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 4, 4))),
+                         _mm512_set1_epi8(15));
+    const __m512i tops = _mm512_shuffle_epi8(
+        tail, _mm512_broadcast_i32x4(
+                  _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13)));
+    const __m512i high =
+        _mm512_rolv_epi32(tops, _mm512_broadcast_i32x4(_mm_setr_epi32(4, 2, 0, 30)));
+    return by_lanes<Order>(_mm512_ternarylogic_epi64(low, high, _mm512_set1_epi8(0x30), 0xf8));
   }
 
-  static __m512i dot(const Block& w, const ActivationA256& a) {
-    const __m512i high = broadcast_32(w.high);
-    const auto pair = [&](int h, int g, __m512i third) {  // groups g and g + 1 of half h
-      const __m512i shift = join(_mm256_set1_epi16(static_cast<short>(2 * g)),
-                                 _mm256_set1_epi16(static_cast<short>(2 * g + 2)));
-      const __m512i low = _mm512_srlv_epi16(broadcast_32(w.low + 32 * h), shift);
-      return _mm512_dpbusd_epi32(_mm512_setzero_si512(), with_third_bit(low, third),
-                                 load_64(a.q + 128 * h + 32 * g));
-    };
-    const auto shifts = [](short first, short second) {
-      return join(_mm256_set1_epi16(first), _mm256_set1_epi16(second));
-    };
-    const __m512i dot[4] = {pair(0, 0, _mm512_sllv_epi16(high, shifts(2, 1))),
-                            pair(0, 2, _mm512_srlv_epi16(high, shifts(0, 1))),
-                            pair(1, 0, _mm512_srlv_epi16(high, shifts(2, 3))),
-                            pair(1, 2, _mm512_srlv_epi16(high, shifts(4, 5)))};
-    const __m256i scale = scales(w);
-    const __m512i offset = _mm512_zextsi256_si512(
-        _mm256_slli_epi32(_mm256_madd_epi16(scale, load_32(a.sum16)), 2));
-    return _mm512_sub_epi32(apply_scales(dot, scale), offset);
+  static FourBlocks four_blocks(const Block* const w[4], const ActivationA256& a) {
+    __m512i q[4];  // group g of both halves
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) q[g] = join(load_32(a.q + 32 * g), load_32(a.q + 128 + 32 * g));
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i tail = bytes_of_four(w, kTail);
+
+    // Four times the scales of groups 0 and 1, so that all products are four times too large.
+    const __m512i four = _mm512_mullo_epi16(scales(tail), _mm512_set1_epi32(0x00010004));
+    const __m512i offset = _mm512_set1_epi64(0x0020002000800080);
+    const __m512i scale[2] = {_mm512_sub_epi16(_mm512_unpacklo_epi8(four, zero), offset),
+                              _mm512_sub_epi16(_mm512_unpackhi_epi8(four, zero), offset)};
+    // -4 sum16, four times of that where the scales are not: at most 16 * 2,032.
+    const __m512i start = _mm512_mullo_epi16(
+        sums_by_lanes<Order>(a), _mm512_set1_epi64(static_cast<long long>(0xfff0fff0fffcfffc)));
+    __m512i sum[2] = {_mm512_dpwssd_epi32(zero, scale[0], start),
+                      _mm512_dpwssd_epi32(zero, scale[1], start)};
+    add_dots(sum, scale, [&](int row, __m512i dot[4]) {
+      const __m512i low0 = load_64(w[row]->low), high = broadcast_32(w[row]->high);
+      const __m512i low2 = _mm512_srli_epi16(low0, 2), low4 = _mm512_srli_epi16(low0, 4);
+      // Bit g of a byte belongs to group g of half 0, bit 4 + g to half 1: to bits 2 and 4 of each.
+      const auto turn = [&](int lower, int upper) {
+        return _mm512_rolv_epi32(high, join(_mm256_set1_epi32(lower), _mm256_set1_epi32(upper)));
+      };
+      const __m512i high02 = turn(2, 30), high13 = turn(1, 29);
+      const auto upper = [](__m512i low, __m512i third) {
+        return _mm512_ternarylogic_epi64(_mm512_and_si512(low, _mm512_set1_epi8(12)), third,
+                                         _mm512_set1_epi8(16), 0xf8);
+      };
+      dot[0] = _mm512_dpbusd_epi32(zero, with_third_bit(low0, high02), q[0]);
+      dot[1] = _mm512_dpbusd_epi32(zero, with_third_bit(low2, high13), q[1]);
+      dot[2] = _mm512_dpbusd_epi32(zero, upper(low2, high02), q[2]);
+      dot[3] = _mm512_dpbusd_epi32(zero, upper(low4, high13), q[3]);
+    });
+    return {_mm_srai_epi32(sum_rows(sum), 2), _mm_setzero_si128(),
+            _mm_srli_epi32(dword_of_lanes<3>(tail), 16)};
   }
 
   static void unpack_tail(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {

@@ -20,25 +20,30 @@ struct Q5K {
   static constexpr int kOffset = 0;
   static constexpr int kSubBlockSteps = 8;
 
-  static uint32_t halves(const Block& w) { return load_u32(w.d); }
-
-  static __m512i dot(const Block& w, const ActivationA256& a) {
-    const __m512i shift = join(_mm256_setzero_si256(), _mm256_set1_epi16(4));
-    const __m512i high = broadcast_32(w.high);
-    __m512i pair[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const __m512i bit = join(_mm256_set1_epi8(static_cast<char>(1 << 2 * j)),
-                               _mm256_set1_epi8(static_cast<char>(2 << 2 * j)));
-      const __m512i low = _mm512_and_si512(
-          _mm512_srlv_epi16(broadcast_32(w.low + 32 * j), shift), _mm512_set1_epi8(15));
-      pair[j] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), add_fifth_bit(low, high, bit),
-                                    load_64(a.q + 64 * j));
-    }
-    return apply_scales(pair, w.scales);
+  static FourBlocks four_blocks(const Block* const w[4], const ActivationA256& a) {
+    const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    const FourHeads heads(w, a);
+    __m512i q[4];
+    load_every_other(a, q);
+    const __m128i isum = sum_dots(heads.scale, [&](int row, __m512i dot[4]) {
+      const __m512i high = broadcast_32(w[row]->high);
+      // The bits of a sub-block and of the one after the next, `left` places up, to place 4.
+      const auto with_fifth = [&](__m512i low, int left) {
+        const __m512i bit = _mm512_rolv_epi32(
+            high, join(_mm256_set1_epi32(left & 31), _mm256_set1_epi32((left - 2) & 31)));
+        return _mm512_ternarylogic_epi64(_mm512_and_si512(low, nibble), bit, _mm512_set1_epi8(16),
+                                         0xf8);
+      };
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m512i low = load_64(w[row]->low + 64 * h);
+        dot[2 * h] = _mm512_dpbusd_epi32(zero, with_fifth(low, 4 - 4 * h), q[2 * h]);
+        dot[2 * h + 1] = _mm512_dpbusd_epi32(zero, with_fifth(_mm512_srli_epi16(low, 4), 3 - 4 * h),
+                                             q[2 * h + 1]);
+      }
+    });
+    return {isum, heads.msum, heads.halves};
   }
-
-  static __m128i mins(const Block& w, const ActivationA256& a) { return dot_mins(w.scales, a); }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
     unpack_head(rows, row_bytes, strip);

@@ -21,29 +21,38 @@ struct Q6K {
   static constexpr int kOffset = 32;
   static constexpr int kSubBlockSteps = 4;
 
-  static uint32_t halves(const Block& w) { return load_u16(w.d); }
-
-  static __m512i dot(const Block& w, const ActivationA256& a) {
-    const __m512i nibble = _mm512_set1_epi8(15);
+  static FourBlocks four_blocks(const Block* const w[4], const ActivationA256& a) {
+    const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
     // High bits of groups 0 and 1 move up to places 4 and 5, those of 2 and 3 are there or above.
     const __m512i up = join(_mm256_set1_epi16(4), _mm256_set1_epi16(2));
     const __m512i down = join(_mm256_setzero_si256(), _mm256_set1_epi16(2));
-    __m512i dot[4];  // [2 h + g]: groups 2 g and 2 g + 1 of half h, a sub-block in every 128 bits
+
+    const __m512i bytes = by_lanes<InOrder>(bytes_of_four(w, __builtin_offsetof(Block, scales)));
+    const __m512i scale[2] = {_mm512_srai_epi16(_mm512_unpacklo_epi8(bytes, bytes), 8),
+                              _mm512_srai_epi16(_mm512_unpackhi_epi8(bytes, bytes), 8)};
+    // Half of -32 sum16, which would not fit: at most 16 * 2,032.
+    const __m512i start =
+        _mm512_mullo_epi16(sums_by_lanes<InOrder>(a), _mm512_set1_epi16(-16));
+    __m512i sum[2];
 #pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      const __m512i low = load_64(w.low + 64 * h), high = broadcast_32(w.high + 32 * h);
-      const __m512i first = with_high_bits(_mm512_and_si512(low, nibble),
-                                           _mm512_sllv_epi16(high, up));
-      const __m512i second = with_high_bits(
-          _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), _mm512_srlv_epi16(high, down));
-      const int8_t* q = a.q + 128 * h;
-      dot[2 * h] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, load_64(q));
-      dot[2 * h + 1] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), second, load_64(q + 64));
-    }
-    const __m256i scales = _mm256_cvtepi8_epi16(load_16(w.scales));
-    const __m512i offset = _mm512_zextsi256_si512(
-        _mm256_slli_epi32(_mm256_madd_epi16(scales, load_32(a.sum16)), 5));
-    return _mm512_sub_epi32(apply_scales(dot, scales), offset);
+    for (int pair = 0; pair < 2; ++pair)
+      sum[pair] = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, scale[pair], start), scale[pair],
+                                      start);
+    add_dots(sum, scale, [&](int row, __m512i dot[4]) {  // [2 h + g]: groups 2 g, 2 g + 1 of half h
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m512i low = load_64(w[row]->low + 64 * h);
+        const __m512i high = broadcast_32(w[row]->high + 32 * h);
+        const __m512i first =
+            with_high_bits(_mm512_and_si512(low, nibble), _mm512_sllv_epi16(high, up));
+        const __m512i second = with_high_bits(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble),
+                                              _mm512_srlv_epi16(high, down));
+        dot[2 * h] = _mm512_dpbusd_epi32(zero, first, load_64(a.q + 128 * h));
+        dot[2 * h + 1] = _mm512_dpbusd_epi32(zero, second, load_64(a.q + 128 * h + 64));
+      }
+    });
+    const auto d = [&](int i) { return static_cast<int>(load_u16(w[i]->d)); };
+    return {sum_rows(sum), _mm_setzero_si128(), _mm_setr_epi32(d(0), d(1), d(2), d(3))};
   }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, Strip& strip) {
