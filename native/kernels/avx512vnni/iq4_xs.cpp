@@ -59,7 +59,7 @@ struct IQ4XS {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const int h = i % 2;
-        const __m512i bytes = load_64(w[2 * pair + i / 2]->low + 64 * h);
+        const __m512i bytes = load_64_once(w[2 * pair + i / 2]->low + 64 * h);
         const __m512i low = iq4_values(_mm512_and_si512(bytes, nibble));
         const __m512i high = iq4_values(_mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble));
         dot[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, low, q[2 * h]), high, q[2 * h + 1]);

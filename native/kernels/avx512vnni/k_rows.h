@@ -53,9 +53,7 @@ struct KRows {
     for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
       const Block* const here[4] = {row[0] + b, row[1] + b, row[2] + b, row[3] + b};
       // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i)
-        prefetch<sizeof(Block)>(reinterpret_cast<const uint8_t*>(here[i] + ahead));
+      prefetch_rows<sizeof(Block)>(here, ahead);
       const FourBlocks four = Type::four_blocks(here, *a);
       const __m256 d = _mm256_mul_ps(_mm256_cvtph_ps(_mm_shuffle_epi8(four.halves, split)),
                                      _mm256_set1_ps(a->d));

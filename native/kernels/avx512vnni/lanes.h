@@ -31,6 +31,14 @@ namespace {
 
 [[maybe_unused]] inline __m512i load_64(const void* bytes) { return _mm512_loadu_si512(bytes); }
 
+// The same, for bytes that several instructions use: each of them would read memory itself, and most
+// reads of 64 bytes of a row cross a cache line.
+[[maybe_unused]] inline __m512i load_64_once(const void* bytes) {
+  __m512i loaded = load_64(bytes);
+  __asm__("" : "+v"(loaded));
+  return loaded;
+}
+
 // Four bytes to all sixteen lanes.
 [[maybe_unused]] inline __m512i broadcast_4(const void* bytes) {
   return _mm512_set1_epi32(static_cast<int>(load_u32(bytes)));

@@ -31,7 +31,7 @@ struct Q2K {
                               _mm512_unpackhi_epi8(scales, zero)};
     __m512i sum[2] = {zero, zero};
     add_dots(sum, scale, [&](int row, __m512i dot[4]) {
-      const __m512i low = load_64(w[row]->low), high = _mm512_srli_epi16(low, 4);
+      const __m512i low = load_64_once(w[row]->low), high = _mm512_srli_epi16(low, 4);
       const __m512i first = _mm512_set1_epi8(3), second = _mm512_set1_epi8(12);
       dot[0] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(low, first), q[0]);
       dot[1] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(high, first), q[2]);

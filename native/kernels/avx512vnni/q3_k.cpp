@@ -66,7 +66,7 @@ struct Q3K {
     __m512i sum[2] = {_mm512_dpwssd_epi32(zero, scale[0], start),
                       _mm512_dpwssd_epi32(zero, scale[1], start)};
     add_dots(sum, scale, [&](int row, __m512i dot[4]) {
-      const __m512i low0 = load_64(w[row]->low), high = broadcast_32(w[row]->high);
+      const __m512i low0 = load_64_once(w[row]->low), high = broadcast_32(w[row]->high);
       const __m512i low2 = _mm512_srli_epi16(low0, 2), low4 = _mm512_srli_epi16(low0, 4);
       // Bit g of a byte belongs to group g of half 0, bit 4 + g to half 1: to bits 2 and 4 of each.
       const auto turn = [&](int lower, int upper) {

@@ -22,7 +22,7 @@ struct Q4K {
     const __m128i isum = sum_dots(heads.scale, [&](int row, __m512i dot[4]) {
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
-        const __m512i low = load_64(w[row]->low + 64 * h);
+        const __m512i low = load_64_once(w[row]->low + 64 * h);
         dot[2 * h] = _mm512_dpbusd_epi32(zero, _mm512_and_si512(low, nibble), q[2 * h]);
         dot[2 * h + 1] = _mm512_dpbusd_epi32(
             zero, _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), q[2 * h + 1]);

@@ -36,7 +36,7 @@ struct Q5K {
       };
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
-        const __m512i low = load_64(w[row]->low + 64 * h);
+        const __m512i low = load_64_once(w[row]->low + 64 * h);
         dot[2 * h] = _mm512_dpbusd_epi32(zero, with_fifth(low, 4 - 4 * h), q[2 * h]);
         dot[2 * h + 1] = _mm512_dpbusd_epi32(zero, with_fifth(_mm512_srli_epi16(low, 4), 3 - 4 * h),
                                              q[2 * h + 1]);

@@ -41,7 +41,7 @@ struct Q6K {
     add_dots(sum, scale, [&](int row, __m512i dot[4]) {  // [2 h + g]: groups 2 g, 2 g + 1 of half h
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
-        const __m512i low = load_64(w[row]->low + 64 * h);
+        const __m512i low = load_64_once(w[row]->low + 64 * h);
         const __m512i high = broadcast_32(w[row]->high + 32 * h);
         const __m512i first =
             with_high_bits(_mm512_and_si512(low, nibble), _mm512_sllv_epi16(high, up));

@@ -123,9 +123,7 @@ struct Rows32 {
     for (; b + 8 <= n_blocks; b += 8, ++a) {
       const Block* const here[4] = {row[0] + b, row[1] + b, row[2] + b, row[3] + b};
       // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i)
-        prefetch<8 * sizeof(Block)>(reinterpret_cast<const uint8_t*>(here[i] + ahead));
+      prefetch_rows<8 * sizeof(Block)>(here, ahead);
       acc = _mm_add_ps(acc, group_in_place(here, *a));
     }
     if (b == n_blocks) return acc;
