@@ -159,12 +159,12 @@ void measure(const Options& options, const Cell& cell, WeightPool& weights, Thre
     });
   };
 
-  uint64_t read_at = 0;
   const uint64_t read_bytes = kReadBytes * n_threads;
   const auto read = [&] {
-    if (read_at + read_bytes > kPoolBytes) read_at = 0;
-    const auto* from = reinterpret_cast<const std::byte*>(weights.bytes()) + read_at;
-    read_at += read_bytes;
+    // Half a pool away from the kernel's next burst, which must not find its weights in the cache.
+    uint64_t at = (first * row + kPoolBytes / 2) % kPoolBytes / 64 * 64;
+    if (at + read_bytes > kPoolBytes) at = 0;
+    const auto* from = reinterpret_cast<const std::byte*>(weights.bytes()) + at;
     pool.for_each(static_cast<uint32_t>(read_bytes >> 20), 1, [&](uint32_t begin, uint32_t end, uint32_t) {
       for (uint32_t i = begin; i < end; ++i) {
         const uint64_t sum = read_all(from + (uint64_t{i} << 20), 1 << 20);
