@@ -55,6 +55,7 @@ export function showFooter({ result, stats }: Answer, model: Model): void {
     `${(seconds > 0 ? read / seconds / 1e9 : 0).toFixed(2)} GB/s`,
     ...copyShares(stats),
     ...(mapped ? [] : [`stall ${percent(share)}`]),
+    ...(stats.guesses === null ? [] : [`guesses ${stats.guesses}`]),
     `seed ${result.seed}`,
     result.reason,
   ].join(' · ')}]`)

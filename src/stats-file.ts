@@ -1,6 +1,7 @@
 /** `--stats-file`: one JSON line per run, appended, for scripts that compare runs. */
 import { appendFile } from 'node:fs/promises'
 import { type CopyShare, type GenerationResult, HypuraError, type Model, type ModelStats, type ProcessStats } from '../ts/engine/index.js'
+import { actingSource } from './acting-source.js'
 
 export interface RunStats {
   readonly model: string
@@ -18,6 +19,8 @@ export interface RunStats {
   readonly bytes_written: number | null
   readonly hit_rate: number
   readonly stall_ms: number
+  /** Whose guesses of experts were read ahead at the end, 'off' for nobody's; null where nothing is guessed: dense, or all in memory. */
+  readonly guesses: string | null
   /** Of each copy of the model; absent where there is one. */
   readonly copies?: readonly { readonly path: string; readonly bytes_read: number }[]
 }
@@ -41,6 +44,7 @@ export function runStats(path: string, model: Model, result: GenerationResult, b
     bytes_written: difference(after.process.writtenBytes, before.process.writtenBytes),
     hit_rate: hits + misses === 0 ? 1 : rounded(hits / (hits + misses)),
     stall_ms: rounded((after.engine.stallNs - before.engine.stallNs) / 1e6),
+    guesses: model.description.spec.nExpert === 0 || model.plan.mode !== 'stream' ? null : actingSource(model.guesses),
     ...(after.copies.length === 1 ? {} : { copies: after.copies.map(({ path, bytes }, i) => ({ path, bytes_read: bytes - before.copies[i]!.bytes })) }),
   }
 }

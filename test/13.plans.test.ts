@@ -6,12 +6,13 @@ import { createHash } from 'node:crypto'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { layout } from '../ts/native/layout.gen.js'
+import { layout, nativeLimits } from '../ts/native/layout.gen.js'
 import type { NativeErrorInfo, NativeSequence } from '../ts/native/native-binding.js'
 import { counters } from '../ts/engine/model-stats.js'
 import { encodePlan } from '../ts/engine/codec/plan.js'
 import { loadModel } from '../ts/engine/index.js'
-import type { ResidencyPlan } from '../ts/prefetch/plan.js'
+import { type FollowTable, noFollowers, type ResidencyPlan } from '../ts/prefetch/plan.js'
+import type { Relation } from '../ts/prefetch/predictors/relation-counts.js'
 import { testTokens } from './support/logits-hash.js'
 import { modelPath } from './support/run-cli.js'
 import { bareEngine, type BareEngine, block, drainTokens, greedyRequest, nativeTokens } from './support/streaming.js'
@@ -71,7 +72,40 @@ function plans(): fc.Arbitrary<Part> {
     warm: fc.uniqueArray(expert, { maxLength: 60 }).map((ids) => Uint32Array.from(ids)),
     guessMode: fc.constantFrom('off' as const, 'shadow' as const, 'retain' as const, 'prefetch' as const),
     guessesMax: fc.nat(32),
+    guessOrigin: fc.constantFrom('router' as const, 'table' as const),
+    followers: tables(),
   })
+}
+
+/** Rows of some experts in a row, with empty places, and weights that tie or are as large as can be. */
+function tables(): fc.Arbitrary<FollowTable> {
+  const { manifest, spec } = bare.description
+  const relation = fc.oneof(
+    fc.integer({ min: 1, max: nativeLimits.followLayersMax }).map((distance): Relation => ({ of: 'layer', distance })),
+    fc.constant<Relation>({ of: 'token', distance: 1 }),
+  )
+  const weight = fc.oneof(fc.nat(3), fc.nat(0xffff), fc.constant(0xffff))
+  const follower = fc.oneof({ weight: 4, arbitrary: fc.nat(spec.nExpert - 1) }, { weight: 1, arbitrary: fc.constant(0xffff) })
+  return fc.record({
+    relations: fc.array(relation, { maxLength: nativeLimits.followRelationsMax }), skipped: fc.nat(manifest.experts.count), rows: fc.nat(manifest.experts.count),
+    width: fc.nat(6), pairs: fc.array(fc.tuple(follower, weight), { minLength: 1, maxLength: 50 }), bases: fc.array(weight, { minLength: 1, maxLength: 20 }),
+  }).map(({ relations, skipped, rows, width, pairs, bases }) => {
+    const count = Math.min(rows, manifest.experts.count - skipped)
+    return {
+      relations, firstBlock: manifest.experts.first + skipped, width,
+      base: Uint16Array.from({ length: count }, (_, i) => bases[i % bases.length]!),
+      followers: Uint16Array.from({ length: relations.length * count * width * 2 }, (_, i) => pairs[(i >> 1) % pairs.length]![i % 2]!),
+    }
+  })
+}
+
+/** A table in which every expert of the next layer follows every one of this. */
+function fullTable(): FollowTable {
+  const { manifest: { experts }, spec } = bare.description
+  return {
+    relations: [{ of: 'layer', distance: 1 }], firstBlock: experts.first, base: new Uint16Array(experts.count).fill(1), width: 2,
+    followers: Uint16Array.from({ length: experts.count * 4 }, (_, i) => (i % 2 === 0 ? (i * 5) % spec.nExpert : 100 + (i % 7))),
+  }
 }
 
 const submit = (part: Part): void => bare.native.submitPlan(encodePlan({ ...part, sequenceNumber: ++planNumber }, bare.description.manifest.blocks.count))
@@ -112,7 +146,7 @@ describe('logits do not depend on plans', () => {
 
   test('refused plans change nothing: older, foreign ids, not a number, cut short', async () => {
     const { blocks, experts } = bare.description.manifest
-    const good: Part = { pinCount: 0, prefillAdmission: 'normal', scores: new Float32Array(blocks.count).fill(2), hold: new Uint32Array(0), warm: new Uint32Array(0), guessMode: 'off', guessesMax: 0 }
+    const good: Part = { pinCount: 0, prefillAdmission: 'normal', scores: new Float32Array(blocks.count).fill(2), hold: new Uint32Array(0), warm: new Uint32Array(0), guessMode: 'off', guessesMax: 0, guessOrigin: 'router', followers: noFollowers }
     submit(good)
     const number = planNumber
     const refused = (change: Partial<ResidencyPlan>): ArrayBuffer => encodePlan({ ...good, sequenceNumber: number + 1, ...change }, blocks.count)
@@ -120,7 +154,15 @@ describe('logits do not depend on plans', () => {
     const whole = refused({})
     const patched = new Uint8Array(whole.slice(0))
     patched[0]! ^= 1
+    const full = fullTable()
+    const table = (change: Partial<FollowTable>): ArrayBuffer => refused({ guessOrigin: 'table', followers: { ...full, ...change } })
+    const follower = (expert: number): Uint16Array => full.followers.map((value, i) => (i === 200 ? expert : value))
     const wrong = [
+      table({ firstBlock: experts.first - 1 }), table({ firstBlock: experts.first + 1 }), table({ firstBlock: blocks.count }),
+      table({ followers: follower(bare.description.spec.nExpert) }), table({ followers: follower(0xfffe) }),
+      table({ relations: [{ of: 'layer', distance: 0 }] }), table({ relations: [{ of: 'layer', distance: 5 }] }), table({ relations: [{ of: 'token', distance: 2 }] }),
+      table({ width: 33, followers: new Uint16Array(full.base.length * 66) }),
+      table({ relations: new Array<Relation>(9).fill({ of: 'layer', distance: 1 }), width: 0, followers: new Uint16Array(0) }),
       refused({ sequenceNumber: number }), refused({ sequenceNumber: 1 }),
       refused({ scores: scores(NaN) }), refused({ scores: scores(-1) }), refused({ scores: scores(Infinity) }),
       refused({ hold: Uint32Array.of(blocks.count) }), refused({ warm: Uint32Array.of(2 ** 32 - 1) }),

@@ -9,6 +9,7 @@ import { encodePlan } from '../ts/engine/codec/plan.js'
 import { counters } from '../ts/engine/model-stats.js'
 import type { LoadOptions } from '../ts/engine/index.js'
 import type { EngineEvent, EvictEvent } from '../ts/prefetch/events.js'
+import { noFollowers } from '../ts/prefetch/plan.js'
 import { type Eviction, referenceCache } from '../ts/prefetch/reference-cache.js'
 import { modelPath } from './support/run-cli.js'
 import { bareEngine, type BareEngine, greedyRequest } from './support/streaming.js'
@@ -79,7 +80,7 @@ test.each(cases)('native pool == ReferenceCache: $name', async ({ options, score
   const blockOf = new Map(experts.map((id) => [`${manifest.blocks.layer[id]}/${manifest.blocks.expert[id]}`, id]))
   if (kind !== 'none') {
     native.submitPlan(encodePlan({
-      sequenceNumber: 2, pinCount: plan.regions.pinCount, prefillAdmission: 'bypass', scores, hold: Uint32Array.from(hold), warm: new Uint32Array(0), guessMode: 'shadow', guessesMax: 8,
+      sequenceNumber: 2, pinCount: plan.regions.pinCount, prefillAdmission: 'bypass', scores, hold: Uint32Array.from(hold), warm: new Uint32Array(0), guessMode: 'shadow', guessesMax: 8, guessOrigin: 'router', followers: noFollowers,
     }, manifest.blocks.count))
   }
   const before = counters(native)

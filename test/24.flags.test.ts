@@ -116,6 +116,14 @@ const effects: Readonly<Record<string, () => Promise<void>>> = {
     const of = (mode: string): Promise<string> => run(moe, [...greedy, '--memory', '12MiB', '--guess', mode]).then(({ stdout }) => stdout)
     expect(await of('prefetch')).toBe(await of('off')) // nor does reading ahead
   },
+  '--guess-source': async () => {
+    const of = (source: string): Promise<Shown> => run(moe, [...greedy, '--memory', '12MiB', '--guess', 'prefetch', '--guess-source', source])
+    const [router, learnt] = [await of('router'), await of('co-activation')]
+    expect(learnt.stdout).toBe(router.stdout)
+    for (const shown of [router, learnt]) expect(shown.stderr).toMatch(/ · guesses (off|router|co-activation) · /)
+    expect(router.stderr).not.toContain('guesses co-activation')
+    expect(learnt.stderr).not.toContain('guesses router')
+  },
   '--predict': async () => {
     for (const flag of ['-n', '--predict', '--n-predict', '--max-tokens']) expect(tokensOf(await run(draft, ['-p', 'Once', '--ignore-eos', flag, '5']))).toBe(5)
   },
@@ -158,7 +166,7 @@ test.each([
   ['--memory', 'lots', 'Write 16GiB'], ['--memory', '16G', 'Did you mean "16GiB"?'], ['--memory', '120%', 'Did you mean "100%"?'],
   ['-n', '0', '-1'], ['-n', '1e3', 'whole number'], ['--temp', 'hot', 'number from 0 to 1000'], ['--temp', '-1', 'number from 0'], ['--top-p', '2', 'to 1'], ['--top-p', '0', 'from 0.000001'],
   ['-c', '0', 'from 1'], ['--kv-type', 'q4_0', 'f16, q8_0'], ['-b', '513', '1 to 512'], ['-t', '0', 'from 1'], ['--io-depth', '65', '1 to 64'], ['--seed', '-1', 'from 0'], ['--stop', '', '1 to 256'],
-  ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'], ['--guess', 'always', 'prefetch'], ['--mirror', '', 'path'],
+  ['--mode', 'paged', 'auto, resident, stream, mmap, bare'], ['--io', 'uringg', 'auto, uring, pread, buffered'], ['--eviction', 'lru', 'cost-aware'], ['--guess', 'always', 'prefetch'], ['--guess-source', 'oracle', 'auto, router, popular, previous-token, previous-layer, markov, co-activation'], ['--mirror', '', 'path'],
 ])('%s %j is refused with the name of the flag and advice, before anything is loaded', async (flag, value, advice) => {
   const { code, stdout, stderr } = await run(draft, ['-p', 'x', flag, value])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

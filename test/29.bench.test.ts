@@ -146,6 +146,10 @@ describe('flags of bench', async () => {
     '--io-depth': async () => expect((await own('--io-depth', '2'))['bandwidth']).toMatchObject({ depth: 2 }),
     '--eviction': async () => expect((await rowsOf([moe, ...quick.slice(1), '--eviction', 'recency', '--memory', '12MiB'])).rows).toHaveLength(1),
     '--guess': async () => expect((await rowsOf([moe, ...quick.slice(1), '--guess', 'prefetch', '--memory', '12MiB'])).rows).toHaveLength(1),
+    '--guess-source': async () => {
+      const [row] = (await rowsOf([moe, ...quick.slice(1), '-n', '200', '--warmup', '200', '--guess', 'prefetch', '--guess-source', 'markov', '--memory', '12MiB'])).rows
+      expect(row!.hypura['guesses']).toMatchObject({ mode: 'prefetch', acting: 'markov', decided: null })
+    },
     '--tokenizer-pre': async () => expect((await runCli(['bench', ...quick, '--tokenizer-pre', 'gpt-3'])).code).toBe(3),
     '--seed': async () => expect((await own('--seed', '77'))['protocol']).toMatchObject({ seed: 77 }),
     '--no-check-resident': async () => expect((await own('--memory', '3MiB'))['agreement']).toMatchObject({ resident: expect.stringContaining('--no-check-resident') as string }),

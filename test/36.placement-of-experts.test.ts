@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { RandomWords } from '../scripts/random-numbers.js'
 import { habitsOf } from '../ts/engine/expert-habits.js'
-import { describeModel, loadModel, type LoadOptions, type ModelDescription, planModel } from '../ts/engine/index.js'
+import { describeModel, guessSources, loadModel, type LoadOptions, type ModelDescription, planModel } from '../ts/engine/index.js'
 import { modelIdentity } from '../ts/engine/model-identity.js'
 import { evictionPolicies } from '../ts/prefetch/eviction/index.js'
 import { cover, logitsHash, testTokens } from './support/logits-hash.js'
@@ -58,6 +58,7 @@ interface Configuration {
   readonly share: number
   readonly eviction: NonNullable<LoadOptions['eviction']>
   readonly guess: NonNullable<LoadOptions['guess']>
+  readonly guessSource: NonNullable<LoadOptions['guessSource']>
   readonly state: State
 }
 
@@ -66,21 +67,21 @@ describe('one hash of the logits', () => {
   for (const share of [0, 0.05, 0.25, 0.5, 0.75, 2])
     for (const eviction of [...evictionPolicies.keys()] as NonNullable<LoadOptions['eviction']>[])
       for (const guess of ['auto', 'off', 'shadow', 'retain', 'prefetch'] as const)
-        for (const state of states) all.push({ share, eviction, guess, state })
+        for (const guessSource of guessSources) for (const state of states) all.push({ share, eviction, guess, guessSource, state })
 
-  test('over budgets from the floor to resident, policies, guesses, and plans that are empty, stale and random', async () => {
+  test('over budgets from the floor to resident, policies, guesses and whose they are, and plans that are empty, stale and random', async () => {
     process.env['HYPURA_STATE_DIR'] = 'off'
     const { sha256: expected, mode } = await logitsHash(path, { ...common, positions, memory: '1GiB' })
     expect(mode).toBe('resident')
     const streamed = new Map<string, number>()
     for (const configuration of cover(all, process.env['HYPURA_LONG'] === undefined ? 2 : 3)) {
-      const { share, eviction, guess, state } = configuration
+      const { share, eviction, guess, guessSource, state } = configuration
       await lay(state)
-      const run = await logitsHash(path, { ...common, positions, eviction, guess, memory: Math.ceil(floorBytes + share * modelBytes) })
+      const run = await logitsHash(path, { ...common, positions, eviction, guess, guessSource, memory: Math.ceil(floorBytes + share * modelBytes) })
       expect(run.sha256, JSON.stringify(configuration)).toBe(expected)
-      if (run.mode === 'stream' && run.missBytes > 0) for (const value of [eviction, guess, state]) streamed.set(value, (streamed.get(value) ?? 0) + 1)
+      if (run.mode === 'stream' && run.missBytes > 0) for (const value of [eviction, guess, `by ${guessSource}`, state]) streamed.set(value, (streamed.get(value) ?? 0) + 1)
     }
-    for (const value of [...evictionPolicies.keys(), 'auto', 'off', 'shadow', 'retain', 'prefetch', ...states]) expect(streamed.get(value), value).toBeGreaterThan(2)
+    for (const value of [...evictionPolicies.keys(), 'auto', 'off', 'shadow', 'retain', 'prefetch', ...guessSources.map((source) => `by ${source}`), ...states]) expect(streamed.get(value), value).toBeGreaterThan(2)
   }, 600_000)
 })
 

@@ -15,6 +15,10 @@ inline constexpr uint64_t kHugePageBytes = 2u << 20;
 // Reads in the kernel at once. 1 to 4 MiB at depth 4 to 8 saturates the drives measured.
 inline constexpr uint32_t kIoDepthDefault = 8;
 inline constexpr uint32_t kGuessesMax = 32;            // candidates for the experts of one layer
+// A plan's table of which experts follow which: relations, followers of one expert in each, mixture layers that one may look back.
+inline constexpr uint32_t kFollowRelationsMax = 8;
+inline constexpr uint32_t kFollowersMax = 32;
+inline constexpr uint32_t kFollowLayersMax = 4;
 inline constexpr uint32_t kIoDepthMax = 64;
 // Copies of one model, the first included, and drives they may lie on: sets of them are bits of one byte.
 inline constexpr uint32_t kCopiesMax = 8;

@@ -156,7 +156,19 @@ std::string plan_header() {
       .FIELD(T, magic).FIELD(T, format).FIELD(T, sequence_number).FIELD(T, n_blocks)
       .FIELD(T, pin_count).FIELD(T, prefill_admission).FIELD(T, n_hold).FIELD(T, n_warm)
       .FIELD(T, score_offset).FIELD(T, hold_offset).FIELD(T, warm_offset)
-      .FIELD(T, guess_mode).FIELD(T, guesses_max).text();
+      .FIELD(T, guess_mode).FIELD(T, guesses_max).FIELD(T, guess_source).FIELD(T, n_relations)
+      .FIELD(T, n_followers).FIELD(T, n_rows).FIELD(T, first_row).FIELD(T, reserved)
+      .FIELD(T, relation_offset).FIELD(T, base_offset).FIELD(T, follower_offset).text();
+}
+
+std::string follow_relation() {
+  using T = scheduler::FollowRelation;
+  return Record(sizeof(T)).FIELD(T, of).FIELD(T, distance).text();
+}
+
+std::string follower() {
+  using T = scheduler::Follower;
+  return Record(sizeof(T)).FIELD(T, expert).FIELD(T, weight).text();
 }
 
 // The 16 bytes of data are read by kind, from `data` on.
@@ -212,8 +224,8 @@ std::string quant_types() {
 }
 
 std::string enums() {
-  using scheduler::BlockKind, scheduler::EventKind, scheduler::GuessMode,
-      scheduler::PrefillAdmission;
+  using scheduler::BlockKind, scheduler::EventKind, scheduler::FollowOf, scheduler::GuessMode,
+      scheduler::GuessSource, scheduler::PrefillAdmission;
   using model::Activation, model::Gating, model::QkNorm, model::RopeKind;
   JsonObject codes, counters, copies;
   for (uint32_t i = 0; i < kCopyIndexCount; ++i) copies.add(kCopyIndexNames[i], i);
@@ -238,6 +250,10 @@ std::string enums() {
                                             {"shadow", GuessMode::kShadow},
                                             {"retain", GuessMode::kRetain},
                                             {"prefetch", GuessMode::kPrefetch}}).text())
+      .add("guessSource", numbers<GuessSource>({{"router", GuessSource::kRouter},
+                                                {"table", GuessSource::kTable}}).text())
+      .add("followOf", numbers<FollowOf>({{"layer", FollowOf::kLayer},
+                                          {"token", FollowOf::kToken}}).text())
       .add("prefillAdmission",
            numbers<PrefillAdmission>({{"normal", PrefillAdmission::kNormal},
                                       {"keepHits", PrefillAdmission::kKeepHits},
@@ -278,6 +294,9 @@ std::string limits() {
       .add("hugePageBytes", kHugePageBytes)
       .add("ioDepthDefault", kIoDepthDefault)
       .add("guessesMax", kGuessesMax)
+      .add("followRelationsMax", kFollowRelationsMax)
+      .add("followersMax", kFollowersMax)
+      .add("followLayersMax", kFollowLayersMax)
       .add("ioDepthMax", kIoDepthMax)
       .add("copiesMax", kCopiesMax)
       .add("drivesMax", kDrivesMax)
@@ -316,6 +335,8 @@ std::string layout_json() {
                           .add("Block", block())
                           .add("Extent", extent())
                           .add("PlanHeader", plan_header())
+                          .add("FollowRelation", follow_relation())
+                          .add("Follower", follower())
                           .add("Event", event())
                           .add("TokenRecord", token_record())
                           .text())

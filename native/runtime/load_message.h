@@ -27,7 +27,7 @@ namespace hypura::runtime {
 inline constexpr uint32_t kLoadMagic = 0x444c5948;  // "HYLD"
 inline constexpr uint32_t kLoadFormat = 1;
 // Raised with every change of a record that crosses the border; ts/native/layout.gen.ts carries the same number.
-inline constexpr uint32_t kAbiVersion = 4;
+inline constexpr uint32_t kAbiVersion = 5;
 
 struct LoadFile {
   uint64_t size_bytes;

@@ -244,6 +244,10 @@ TokenLoop::Step TokenLoop::make_step(LoopSide sequence) {
   return step;
 }
 
+bool TokenLoop::continues_last(LoopSide sequence) const {
+  return sequence.number() == last_sequence_ && entries_[0].position == next_position_;
+}
+
 // A sweep that read a changed copy is made again without it, whatever it came to: its bytes may have been others. Each
 // time a copy less is left, so this ends.
 Status TokenLoop::sound_sweep(LoopSide sequence, const Step& step) {
@@ -268,6 +272,7 @@ Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
                                          .with_head = step.rows > 0,
                                          .next_with_head = step.next_with_head,
                                          .prefill = step.count > 1,
+                                         .continues = continues_last(sequence),
                                          .cancelled = &sequence.cancelled()});
   record_sweep(sequence);
   const Status status =
@@ -277,6 +282,8 @@ Status TokenLoop::sweep(LoopSide sequence, const Step& step) {
                                    .observer = this,
                                    .cancelled = &sequence.cancelled()});
   parts_.model.cache->end_sweep();
+  last_sequence_ = status.ok() ? sequence.number() : 0;
+  next_position_ = entries_[0].position + step.count;
   sweep_ns_ = now_ns() - begin;
   stall_ns_ =
       parts_.model.cache->counters().stall_ns.load(std::memory_order_relaxed) - stall_before;

@@ -83,6 +83,7 @@ class TokenLoop final : private model::SweepObserver {
   Status advance(LoopSide sequence);
   Step make_step(LoopSide sequence);
   Status sound_sweep(LoopSide sequence, const Step& step);
+  bool continues_last(LoopSide sequence) const;
   Status sweep(LoopSide sequence, const Step& step);
   Status sample(LoopSide sequence);
   void fail(LoopSide sequence, Status status);
@@ -101,6 +102,9 @@ class TokenLoop final : private model::SweepObserver {
   Resizer resizer_;
   uint32_t turn_ = 0;  // index into the queue's running sequences
   uint32_t sweep_number_ = 0;
+  // Where the last sweep ended; of sequence 0: it failed.
+  uint32_t last_sequence_ = 0;
+  uint32_t next_position_ = 0;
   std::array<model::TokenEntry, kBatchPositionsMax> entries_;
 
   // Of the sweep that runs.

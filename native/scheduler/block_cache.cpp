@@ -119,6 +119,7 @@ void BlockCache::begin_sweep(const Plan& plan, const SweepInfo& sweep) {
       sweep.prefill ? plan.prefill_admission : PrefillAdmission::kNormal;
   s.experts.begin_sweep(plan, admission);
   s.guesses.begin_sweep(plan, sweep.prefill);
+  s.followers.begin_sweep(plan, sweep.prefill, sweep.continues);
   s.rows.begin_sweep(plan, PrefillAdmission::kNormal);
   s.stream.begin_sweep(std::min(plan.pin_count, s.division.pin_count), sweep.with_head,
                        sweep.next_with_head);
@@ -205,7 +206,10 @@ Status BlockCache::request(std::span<const BlockId> blocks) {
     if (!s.is(block, kind)) return misuse(block, "cannot be requested with the others");
   if (!s.sweeping) return misuse(first, "was asked for outside of a sweep");
   s.pump();
-  if (kind == BlockKind::kExpert) s.guesses.judge(blocks);
+  if (kind == BlockKind::kExpert) {
+    s.guesses.judge(blocks);
+    s.followers.asked(blocks);
+  }
   const Status status = (kind == BlockKind::kExpert ? s.experts : s.rows).begin(blocks);
   s.io->kick();
   return status;
@@ -219,6 +223,12 @@ void BlockCache::guess(std::span<const BlockId> blocks) {
   if (fixed_) return;
   state_->guesses.guess(blocks);
   state_->io->kick();
+}
+
+bool BlockCache::guess_followers(BlockId first, uint32_t count, uint32_t most) {
+  if (fixed_ || !state_->followers.is_source()) return false;
+  guess(state_->followers.likeliest(first, count, most));
+  return true;
 }
 
 Result<std::optional<BlockLease>> BlockCache::next_expert() { return next(BlockKind::kExpert); }

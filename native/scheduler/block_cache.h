@@ -135,6 +135,7 @@ struct SweepInfo {
   bool with_head = true;      // this sweep takes the head's bands
   bool next_with_head = true; // the next one, as far as known, will
   bool prefill = false;       // more than one position: the plan's prefill admission applies
+  bool continues = false;     // the sweep before was of the position before, in the same sequence
   const std::atomic<bool>* cancelled = nullptr;  // tested in every wait; outlives the sweep
 };
 
@@ -179,6 +180,9 @@ class BlockCache {
   // becomes of them.
   uint32_t guesses_wanted() const;
   void guess(std::span<const BlockId> blocks);
+  // Where the plan has a table of what follows what and says to guess by it: names, of the next layer's experts, which are blocks
+  // [first, first + count), at most `most` that follow what was requested. False: guessing is left to the caller.
+  bool guess_followers(BlockId first, uint32_t count, uint32_t most);
   // The next block of the last request of that kind: resident ones first, then by arrival; empty when all were handed out.
   // Hold at most one lease when the pool is as small as it may be (two slots).
   Result<std::optional<BlockLease>> next_expert();

@@ -14,6 +14,7 @@
 #include "native/scheduler/band_stream.h"
 #include "native/scheduler/block_cache.h"
 #include "native/scheduler/cache_log.h"
+#include "native/scheduler/followers.h"
 #include "native/scheduler/guesses.h"
 #include "native/scheduler/hull.h"
 #include "native/scheduler/io_thread.h"
@@ -98,6 +99,7 @@ struct BlockCache::State {
   BandStream stream;
   PoolRequest experts;
   Guesses guesses;
+  Followers followers;
   PoolRequest rows;
 
   SweepInfo sweep;

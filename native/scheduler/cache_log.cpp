@@ -53,7 +53,7 @@ void CacheLog::failed(BlockId block, const FetchOutcome& outcome) {
   events_.push(fault);
 }
 
-void CacheLog::guessed(GuessMode mode, const GuessScore& score) {
+void CacheLog::guessed(GuessMode mode, GuessSource source, const GuessScore& score) {
   add(counters.guessed, score.guessed);
   add(counters.guessed_correctly, score.correct);
   add(counters.guess_asked, score.asked);
@@ -62,7 +62,7 @@ void CacheLog::guessed(GuessMode mode, const GuessScore& score) {
   guess.words[0] = score.guessed << 16 | score.correct;
   guess.words[1] = score.asked << 16 | score.absent;
   guess.words[2] = score.correct_absent;
-  guess.words[3] = 0;
+  guess.words[3] = static_cast<uint32_t>(source);
   events_.push(guess);
 }
 

@@ -50,7 +50,7 @@ class CacheLog {
   void used(BlockId block, bool hit);
   void read(BlockId block, const FetchOutcome& outcome);
   void failed(BlockId block, const FetchOutcome& outcome);
-  void guessed(GuessMode mode, const GuessScore& score);
+  void guessed(GuessMode mode, GuessSource source, const GuessScore& score);
   // A read for a guess began, and the guess is judged.
   void read_ahead(uint64_t bytes, bool used);
   void evicted(const SlotPool::Taken& taken, BlockId replaced_by);

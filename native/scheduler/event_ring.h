@@ -18,7 +18,7 @@ enum class EventKind : uint8_t {
   kEvict = 4,  // data: block u32, replaced by u32, priority f32, age in sweeps u32
   kToken = 5,  // data: token id u32, positions u32, compute microseconds u32, stall microseconds u32
   kGuess = 7,  // per sweep, mode in `count`; data: guessed << 16 | of them asked for, asked for << 16 | of them absent,
-               // of those guessed, 0
+               // of those guessed, source (GuessSource)
   kFault = 6,  // data: errno i32, file u32, offset low u32, offset high u32
   kAbsent = 8,  // of a single position's choice, those that have to be read for it; data and `count` as of kRoute
   kSweep = 9,   // before the routes of a sweep; data: number of its sequence u32, that one's client u32,

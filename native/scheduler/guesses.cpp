@@ -19,15 +19,17 @@ Guesses::Guesses(const BlockHulls& hulls, PoolRequest& experts, CacheLog& log, u
       log_(log),
       n_experts_(n_experts),
       credit_most_bytes_(static_cast<double>(kWasteBlocksMax * slot_bytes)),
-      credit_bytes_(credit_most_bytes_),
       asked_in_(hulls.table().size(), 0) {
+  for (Account& account : accounts_) account.credit_bytes = credit_most_bytes_;
   guesses_.reserve(kGuessesMax);
 }
 
 void Guesses::begin_sweep(const Plan& plan, bool prefill) {
   expire();
-  if (rest_sweeps_ > 0) --rest_sweeps_;
+  for (Account& account : accounts_)
+    if (account.rest_sweeps > 0) --account.rest_sweeps;
   mode_ = plan.guess_mode;
+  source_ = plan.guess_source;
   most_ = plan.guesses_max;
   resting_ = prefill;
   score_ = {};
@@ -35,7 +37,7 @@ void Guesses::begin_sweep(const Plan& plan, bool prefill) {
 
 void Guesses::end_sweep() {
   expire();
-  if (score_.asked > 0) log_.guessed(mode_, score_);
+  if (score_.asked > 0) log_.guessed(mode_, source_, score_);
   score_ = {};
 }
 
@@ -50,12 +52,12 @@ void Guesses::guess(std::span<const BlockId> blocks) {
     guesses_.push_back({.block = block});
     if (mode_ >= GuessMode::kRetain) experts_.guard(block, true);
   }
-  if (mode_ != GuessMode::kPrefetch || rest_sweeps_ > 0) return;
+  if (mode_ != GuessMode::kPrefetch || account().rest_sweeps > 0) return;
   for (Guess& guess : guesses_) {
     const auto bytes = static_cast<double>(hulls_.hull_bytes(guess.block));
-    if (credit_bytes_ < bytes || !experts_.read_ahead(guess.block)) continue;
+    if (account().credit_bytes < bytes || !experts_.read_ahead(guess.block)) continue;
     guess.read = true;
-    credit_bytes_ -= bytes;
+    account().credit_bytes -= bytes;
     experts_.guard(guess.block, true);
   }
 }
@@ -68,7 +70,7 @@ void Guesses::judge(std::span<const BlockId> asked) {
     asked_in_[index_of(block)] = number_;
     if (experts_.has(block)) continue;
     ++score_.absent;
-    credit_bytes_ += kWasteShare * static_cast<double>(hulls_.hull_bytes(block));
+    account().credit_bytes += kWasteShare * static_cast<double>(hulls_.hull_bytes(block));
   }
   for (Guess& guess : guesses_) {
     guess.correct = asked_in_[index_of(guess.block)] == number_;
@@ -76,17 +78,19 @@ void Guesses::judge(std::span<const BlockId> asked) {
     score_.correct_absent += guess.correct && !experts_.has(guess.block);
     if (!guess.read) continue;
     const uint64_t bytes = hulls_.hull_bytes(guess.block);
-    recent_reads_ = recent_reads_ * kTrustDecay + 1;
-    recent_used_ = recent_used_ * kTrustDecay + (guess.correct ? 1 : 0);
-    if (guess.correct) credit_bytes_ += static_cast<double>(bytes);
+    Account& own = account();
+    own.recent_reads = own.recent_reads * kTrustDecay + 1;
+    own.recent_used = own.recent_used * kTrustDecay + (guess.correct ? 1 : 0);
+    if (guess.correct) own.credit_bytes += static_cast<double>(bytes);
     log_.read_ahead(bytes, guess.correct);
   }
   score_.asked += static_cast<uint32_t>(asked.size());
   score_.guessed += static_cast<uint32_t>(guesses_.size());
-  credit_bytes_ = std::min(credit_bytes_, credit_most_bytes_);
-  if (recent_reads_ >= kTrustEvidence && recent_used_ < kTrustShare * recent_reads_) {
-    rest_sweeps_ = kRestSweeps;
-    recent_reads_ = recent_used_ = 0;
+  Account& own = account();
+  own.credit_bytes = std::min(own.credit_bytes, credit_most_bytes_);
+  if (own.recent_reads >= kTrustEvidence && own.recent_used < kTrustShare * own.recent_reads) {
+    own.rest_sweeps = kRestSweeps;
+    own.recent_reads = own.recent_used = 0;
   }
   expire();
 }
@@ -96,7 +100,7 @@ void Guesses::take_back_unbegun() {
   for (Guess& guess : guesses_) {
     if (!guess.read || !experts_.drop_read_ahead(guess.block)) continue;
     guess.read = false;
-    credit_bytes_ += static_cast<double>(hulls_.hull_bytes(guess.block));
+    account().credit_bytes += static_cast<double>(hulls_.hull_bytes(guess.block));
   }
 }
 

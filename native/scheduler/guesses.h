@@ -6,10 +6,13 @@
 //
 // Bounds on prefetch, whatever the plan says: its reads come after all demand and ring reads and are few in the kernel at once
 // (io_thread.h); those that have not begun when the guess expires are dropped; what is read in vain stays within
-// kWasteShare of what was needed; and where fewer than half of the reads are used, it rests for kRestSweeps.
+// kWasteShare of what was needed; and where fewer than half of the reads are used, it rests for kRestSweeps. Each source of guesses
+// has an account of its own, so that a bad one spoils no other's trial.
 // Thread: token loop only.   Allocates: in the constructor, never later.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,7 +30,7 @@ class Guesses {
   // Bytes read in vain per byte that was needed, in the long run.
   static constexpr double kWasteShare = 0.15;
   static constexpr uint32_t kRestSweeps = 256;
-  // And at once: blocks that may be read in vain before any was of use.
+  // And at once: blocks that may be read in vain before any was of use, by each source.
   static constexpr uint32_t kWasteBlocksMax = 32;
 
   // experts, log and hulls outlive it.
@@ -50,6 +53,13 @@ class Guesses {
     bool read = false;     // by this guess
     bool correct = false;
   };
+  // What a source has deserved.
+  struct Account {
+    uint32_t rest_sweeps = 0;  // left without reads, because too few were of use
+    double credit_bytes = 0;
+    double recent_reads = 0, recent_used = 0;  // decayed
+  };
+  Account& account() { return accounts_[static_cast<size_t>(source_)]; }
   void take_back_unbegun();
   void expire();
 
@@ -61,10 +71,9 @@ class Guesses {
 
   GuessMode mode_ = GuessMode::kOff;
   uint32_t most_ = 0;
+  GuessSource source_ = GuessSource::kRouter;
   bool resting_ = false;     // in prefill
-  uint32_t rest_sweeps_ = 0;  // left without reads, because too few were of use
-  double credit_bytes_;
-  double recent_reads_ = 0, recent_used_ = 0;  // decayed
+  std::array<Account, kGuessSources> accounts_;
   std::vector<Guess> guesses_;
   std::vector<uint32_t> asked_in_;  // by block: number of the last judged request that named it
   uint32_t number_ = 0;

@@ -15,9 +15,11 @@ using namespace std::chrono_literals;
 // 24 experts, a pool of 8.
 class GuessBench {
  public:
-  explicit GuessBench(GuessMode mode) : bench_(shape(), 7) {
+  explicit GuessBench(GuessMode mode, GuessSource source = GuessSource::kRouter)
+      : bench_(shape(), 7) {
     CHECK(bench_.cache && bench_.load());
     bench_.plan.guess_mode = mode;
+    bench_.plan.guess_source = source;
     bench_.plan.guesses_max = 4;
     bench_.plan.sequence_number = 1;
     begin();
@@ -31,6 +33,13 @@ class GuessBench {
   void next_sweep(bool prefill = false) {
     end();
     begin(prefill);
+  }
+  // From the next sweep on.
+  void guess_by(GuessSource source) {
+    end();
+    bench_.plan.guess_source = source;
+    ++bench_.plan.sequence_number;
+    begin();
   }
   // Asks for experts and takes them all; `guess` is named in between, as a decoder does.
   void ask(const std::vector<uint32_t>& experts, const std::vector<uint32_t>& guess = {}) {
@@ -112,8 +121,10 @@ TEST(off_shadow_and_retain_read_nothing_ahead) {
 
 TEST(the_score_of_a_sweep_is_what_was_asked_for) {
   const Watchdog watchdog("score", 60s);
-  for (const GuessMode mode : {GuessMode::kShadow, GuessMode::kPrefetch}) {
-    GuessBench bench(mode);
+  for (const auto& [mode, source] : {std::pair{GuessMode::kShadow, GuessSource::kRouter},
+                                     std::pair{GuessMode::kPrefetch, GuessSource::kRouter},
+                                     std::pair{GuessMode::kPrefetch, GuessSource::kTable}}) {
+    GuessBench bench(mode, source);
     bench.ask({0, 1}, {1, 2, 3});
     bench.settle();
     bench.ask({1, 2, 4}, {5});  // 1 was here, 2 was guessed, 4 was not
@@ -128,6 +139,7 @@ TEST(the_score_of_a_sweep_is_what_was_asked_for) {
       EXPECT_EQ(event.words[0], 4u << 16 | 2u);
       EXPECT_EQ(event.words[1], 4u << 16 | 3u);
       EXPECT_EQ(event.words[2], 1u);
+      EXPECT_EQ(event.words[3], static_cast<uint32_t>(source));
     }
     EXPECT_EQ(seen, 1u);
     EXPECT_EQ(bench.counters().guessed.load(), 4u);
@@ -189,6 +201,27 @@ TEST(wrong_guesses_stay_within_their_share_and_lose_their_trust) {
   for (uint32_t i = 0; i < Guesses::kRestSweeps; ++i) bench.next_sweep();
   run(40);
   EXPECT(bench.counters().guess_read_bytes > wasted);  // and gets another chance
+}
+
+TEST(a_source_that_guesses_wrong_spoils_no_other) {
+  const Watchdog watchdog("accounts", 60s);
+  GuessBench bench(GuessMode::kPrefetch, GuessSource::kTable);
+  std::mt19937_64 random(5);
+  for (int step = 0; step < 200; ++step) {
+    if (step % 4 == 0) bench.next_sweep();
+    bench.ask({static_cast<uint32_t>(random() % 6 * 2)}, {static_cast<uint32_t>(random() % 12 * 2 + 1)});
+    bench.settle();
+  }
+  const uint64_t wasted = bench.counters().guess_read_bytes;
+  EXPECT(wasted > 0);
+  bench.ask({0}, {21});
+  bench.settle();
+  EXPECT_EQ(bench.counters().guess_read_bytes.load(), wasted);  // it rests
+  bench.guess_by(GuessSource::kRouter);
+  bench.ask({0, 2}, {12, 14});  // which nobody has asked for yet
+  bench.settle();
+  bench.ask({12, 14});
+  EXPECT_EQ(bench.counters().guess_used_bytes.load(), bench.bytes(12) + bench.bytes(14));
 }
 
 TEST(what_has_not_begun_is_dropped_when_demand_comes) {

@@ -13,11 +13,12 @@
 
 #include "native/base/ids.h"
 #include "native/base/status.h"
+#include "native/scheduler/follow_table.h"
 
 namespace hypura::scheduler {
 
 inline constexpr uint32_t kPlanMagic = 0x4c505948;  // "HYPL"
-inline constexpr uint32_t kPlanFormat = 1;
+inline constexpr uint32_t kPlanFormat = 2;
 
 enum class PrefillAdmission : uint32_t {
   kNormal = 0,    // a prefill block enters the pool like any other
@@ -33,6 +34,13 @@ enum class GuessMode : uint32_t {
   kPrefetch = 3,  // and those that are absent are read
 };
 
+// Where they come from. Crosses the border as a number, in guess events too: append only.
+enum class GuessSource : uint32_t {
+  kRouter = 0,  // the next layer's router, applied before its turn (native/model/layers/lookahead.h)
+  kTable = 1,   // the plan's table of what follows what (followers.h)
+};
+inline constexpr uint32_t kGuessSources = 2;
+
 struct PlanHeader {
   uint32_t magic;
   uint32_t format;
@@ -47,8 +55,17 @@ struct PlanHeader {
   uint64_t warm_offset;       // u32[n_warm], expert blocks
   uint32_t guess_mode;        // GuessMode
   uint32_t guesses_max;       // candidates per layer; at most kGuessesMax
+  uint32_t guess_source;      // GuessSource
+  uint32_t n_relations;       // of the table of what follows what; at most kFollowRelationsMax
+  uint32_t n_followers;       // places of each of its rows; at most kFollowersMax
+  uint32_t n_rows;            // one per expert block from first_row on; 0: no table
+  uint32_t first_row;
+  uint32_t reserved;          // 0
+  uint64_t relation_offset;   // FollowRelation[n_relations]
+  uint64_t base_offset;       // u16[n_rows]
+  uint64_t follower_offset;   // Follower[n_relations][n_rows][n_followers]
 };
-static_assert(sizeof(PlanHeader) == 64);
+static_assert(sizeof(PlanHeader) == 112);
 
 struct Plan {
   uint32_t sequence_number = 0;
@@ -56,9 +73,11 @@ struct Plan {
   PrefillAdmission prefill_admission = PrefillAdmission::kNormal;
   GuessMode guess_mode = GuessMode::kOff;
   uint32_t guesses_max = 0;
+  GuessSource guess_source = GuessSource::kRouter;
   std::vector<float> score;     // by block id; empty means all equal (recency alone)
   std::vector<bool> hold;       // by block id; empty means none
   std::vector<BlockId> warm;
+  FollowTable followers;        // empty: nothing follows
 };
 
 // Equal scores are 1 rather than 0, so that a block admitted with score 0 is less worthy than any other.

@@ -133,9 +133,31 @@ class CacheBench {
     }
     plan.guess_mode = static_cast<GuessMode>(below(4));
     plan.guesses_max = below(kGuessesMax + 1);
+    plan.guess_source = static_cast<GuessSource>(below(kGuessSources));
+    if (!model.experts.empty()) plan.followers = random_followers();
     for (uint32_t i = 0; below(3) && i < model.experts.size(); ++i)
       plan.warm.push_back(model.experts[below(model.experts.size())]);
     return plan;
+  }
+
+  // A table of the first experts, at random, empty places among them.
+  FollowTable random_followers() {
+    FollowTable followers;
+    followers.first_row = model.experts.front();
+    followers.n_rows = below(model.experts.size() + 1);
+    followers.n_followers = below(5);
+    for (uint32_t i = below(5); i > 0; --i) {
+      const FollowOf of = static_cast<FollowOf>(below(2));
+      followers.relations.push_back(
+          {of, static_cast<uint16_t>(of == FollowOf::kToken ? 1 : 1 + below(kFollowLayersMax))});
+    }
+    for (uint32_t i = 0; i < followers.n_rows; ++i)
+      followers.base.push_back(static_cast<uint16_t>(below(4)));
+    const uint64_t places = followers.relations.size() * followers.n_rows * followers.n_followers;
+    for (uint64_t i = 0; i < places; ++i)
+      followers.followers.push_back({static_cast<uint16_t>(chance(20) ? kNobody : below(4)),
+                                     static_cast<uint16_t>(below(3) ? below(6) : 0xffff)});
+    return followers;
   }
 
   // What a sweep does. Zero in a field of chances means never.
@@ -159,6 +181,7 @@ class CacheBench {
                          .with_head = walk.with_head,
                          .next_with_head = walk.next_with_head,
                          .prefill = walk.prefill,
+                         .continues = below(4) > 0,
                          .cancelled = walk.cancelled};
     {
       const HotPathGuard guard;
@@ -292,7 +315,8 @@ class CacheBench {
       if (below(2)) next_experts_ = some_of(guess, count_max);
       guess.resize(std::min<size_t>(guess.size(), cache->guesses_wanted()));
       const HotPathGuard guard;
-      cache->guess(guess);
+      const BlockId first = model.experts[below(model.experts.size() - 3)];
+      if (!cache->guess_followers(first, 4, static_cast<uint32_t>(guess.size()))) cache->guess(guess);
     }
     std::vector<std::optional<BlockLease>> held;
     held.reserve(asked.size());

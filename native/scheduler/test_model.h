@@ -57,7 +57,7 @@ inline TestModel make_test_model(const TestShape& shape, uint64_t seed) {
     const BlockId id{static_cast<uint32_t>(model.blocks.size())};
     model.blocks.push_back({.tensor = 0,
                             .layer = static_cast<uint16_t>(ordinal / 4),
-                            .expert = 0,
+                            .expert = static_cast<uint16_t>(kind == BlockKind::kExpert ? ordinal % 4 : 0),
                             .kind = kind,
                             .n_extents = n_extents,
                             .reserved = 0,

@@ -60,6 +60,7 @@ function details(first: Row, rows: readonly Row[], run: BenchRun): string[] {
     ...(warmup.tokens === 0 ? [] : [`warm-up    ${warmup.tokens} tokens, ${rate((warmup.tokens * 1000) / warmup.counted.ms)} tok/s`]),
     ...rows.flatMap((row) => steadyLine(row)),
     ...rows.flatMap((row) => boundLine(row)),
+    ...guessLine(own['guesses']),
     `drive      ${bandwidth.bytesPerSecond === undefined ? `not measured: ${bandwidth.reason ?? 'no measurement'}` : `${rate(bandwidth.bytesPerSecond / 1e9)} GB/s for reads like the engine's (${bandwidth.samples.map((sample) => rate(sample / 1e9)).join(', ')}) · ${String(own['drive'])}`}`,
     `answers    ${agreement === undefined ? 'not compared' : `${agreement.comparisons} compared, ${agreement.tokens} tokens, all equal; resident: ${agreement.resident}`}`,
     `memory     peak of the process ${bytes(run.session.peaks.processBytes)}${run.session.peaks.groupBytes === null ? '' : `, of its cgroup ${bytes(run.session.peaks.groupBytes)}`}${number(own['oom_kills']) === undefined ? '' : `, ${String(own['oom_kills'])} killed for memory`}`,
@@ -81,6 +82,13 @@ function boundLine({ hypura, ...row }: Row): string[] {
   const name = String(hypura['test'])
   if (bound === undefined) return [`bound      ${name}: not known (${String(hypura['bound_reason'])})`]
   return [`bound      ${name}: ${rate(bound)} tok/s, ${hypura[`${side}_bound_side`] === 'disk' ? 'disk bound' : 'compute bound'}; reached ${percent(number(hypura[`${side}_bound_pct`])! / 100)}`]
+}
+
+function guessLine(guesses: unknown): string[] {
+  if (guesses === null || guesses === undefined) return []
+  const { acting, decided, scores } = guesses as { acting: string; decided: string | null; scores: readonly { name: string; recall_of_absent: number | null }[] }
+  const found = scores.map(({ name, recall_of_absent: recall }) => `${name} ${recall === null ? absent : percent(recall)}`)
+  return [`guesses    at the end: ${acting}${decided === null ? '' : `; the last trial came to: ${decided}`}${found.length === 0 ? '' : `; of what had to be read, named by ${found.join(', ')}`}`]
 }
 
 function baselineLines({ hypura, ...row }: Row): string[] {

@@ -1,5 +1,5 @@
 /** From flags to a protocol, and to a budget that stays the same in every session. */
-import { HypuraError, type KvType, type LoadOptions, type ModelDescription, type ModelPlan, planModel } from '../../ts/engine/index.js'
+import { type GuessSource, HypuraError, type KvType, type LoadOptions, type ModelDescription, type ModelPlan, planModel } from '../../ts/engine/index.js'
 import { probeMemoryBytes } from './drive-probe.js'
 import { contextOf, type Protocol, type Test } from './tests.js'
 
@@ -18,6 +18,7 @@ export interface BenchFlags {
   readonly ioDepth?: number
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
   readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch'
+  readonly guessSource?: 'auto' | GuessSource
   readonly tokenizerPre?: string
   readonly seed: number
   readonly checkResident: boolean
@@ -57,6 +58,7 @@ export async function prepare(path: string, flags: BenchFlags, { spec }: ModelDe
     io: { backend: flags.io, depth: flags.ioDepth },
     eviction: flags.eviction,
     guess: flags.guess,
+    guessSource: flags.guessSource,
     tokenizerPre: flags.tokenizerPre,
   }
   const plan = await planModel(path, wanted)

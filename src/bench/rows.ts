@@ -6,6 +6,7 @@ import { basename } from 'node:path'
 import type { Drive } from '../../ts/engine/index.js'
 import type { Build, ModelFacts } from './environment.js'
 import type { PerToken, TestFigures } from './figures.js'
+import { actingSource } from '../acting-source.js'
 import { steadyTokens } from './repetition.js'
 import type { BenchRun } from './run-bench.js'
 import { deviation, mean, quantile } from './statistics.js'
@@ -135,6 +136,7 @@ function ownFields(input: RecordInput, figures: TestFigures): Record<string, unk
     },
     engine: { io: engine.ioBackend, direct: engine.direct, direct_reason: engine.directReason, isa: engine.isa, threads: engine.threads, huge_page_bytes: engine.hugePageBytes },
     protocol: { repetitions: figures.samplesNs.length, lead_tokens: leadOf(protocol, test), warmup_tokens: protocol.warmupTokens, steady_tokens: test.kind === 'tg' ? steadyTokens(test.tokens) : null, seed: protocol.seed, sampling: 'greedy' },
+    guesses: guessesOf(input),
     wear: input.wear(figures),
     energy: input.energy(figures),
     drive: drive.name,
@@ -167,6 +169,15 @@ function phasesOf({ run }: RecordInput, { steady }: TestFigures): Record<string,
       stall_ms_per_token: warmup.counted.stallMs / warmup.tokens, hit_rate: warmup.counted.hits / Math.max(1, warmup.counted.hits + warmup.counted.misses), major_faults: warmup.counted.majorFaults,
     },
     steady: steady === undefined ? null : { tokens: steady.tokens, tok_s: steady.tokensPerSecond, ...perTokenFields(steady), ...steady.spread },
+  }
+}
+
+function guessesOf({ run: { session: { guesses } } }: RecordInput): Record<string, unknown> | null {
+  if (guesses === undefined) return null
+  const { mode, decided, scores } = guesses
+  return {
+    mode, acting: actingSource(guesses), decided: decided ?? null,
+    scores: scores.map(({ name, tokens, precision, recall, recallOfAbsent }) => ({ name, tokens, precision, recall, recall_of_absent: recallOfAbsent ?? null })),
   }
 }
 

@@ -1,5 +1,5 @@
 /** From an unloaded model to a closed one: cold start, warm-up, then whatever is measured while it is loaded. */
-import { cgroupMemory, type Drive, type EngineFacts, loadModel, type LoadOptions, type Model, type ModelPlan, processStats } from '../../ts/engine/index.js'
+import { cgroupMemory, type Drive, type EngineFacts, type GuessReport, loadModel, type LoadOptions, type Model, type ModelPlan, processStats } from '../../ts/engine/index.js'
 import { counted, type Counted, readsAtRest, snapshot } from './counters.js'
 import { dropPages, type Dropped } from './page-cache.js'
 import type { Prompts } from './prompts.js'
@@ -34,6 +34,8 @@ export interface SessionFacts {
   readonly warmup: Warmup
   readonly warnings: readonly string[]
   readonly peaks: Peaks
+  /** Of the end; undefined where nothing is guessed. */
+  readonly guesses: GuessReport | undefined
 }
 
 export interface SessionOptions {
@@ -73,6 +75,7 @@ export async function withSession(options: SessionOptions, work: (bench: Bench, 
     warmup,
     warnings: [...model.warnings],
     peaks: peaks(),
+    guesses: model.guesses,
   }
 }
 

@@ -19,7 +19,7 @@ import { warningsOf } from '../bench/warnings.js'
 import { catchInterrupts } from '../interrupts.js'
 import { jsonText, write } from '../output.js'
 import { warn } from '../terminal.js'
-import { integer, kvTypeOption, real, size } from './shared-options.js'
+import { guessSourceOption, integer, kvTypeOption, real, size } from './shared-options.js'
 
 const meterMs = 30_000
 
@@ -57,6 +57,7 @@ export function addBench(root: Command): void {
     .option('--io-depth <n>', 'reads in flight, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
     .addOption(new Option('--guess <mode>', 'guesses of the next layer\'s experts: read them while it pays (auto), or always that').choices(['auto', 'off', 'shadow', 'retain', 'prefetch']))
+    .addOption(guessSourceOption())
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the file\'s')
     .option('-s, --seed <n>', 'where the prompts begin in the built-in text', integer(0, 2 ** 32 - 1), 1)
     .option('--no-check-resident', 'do not compare the answers with a run in memory (below 2 GB)')

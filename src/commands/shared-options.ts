@@ -1,6 +1,6 @@
 /** Flags that several commands share, spelt as llama.cpp spells them where the meaning is the same. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type GenerateOptions, type KvType, kvTypes, type LoadOptions, mirrorsMax, parseSize } from '../../ts/engine/index.js'
+import { type GenerateOptions, type GuessSource, guessSources, type KvType, kvTypes, type LoadOptions, mirrorsMax, parseSize } from '../../ts/engine/index.js'
 
 export interface LoadFlags {
   readonly memory: string
@@ -14,6 +14,7 @@ export interface LoadFlags {
   readonly mirror?: string[]
   readonly eviction?: 'cost-aware' | 'frequency' | 'recency'
   readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch'
+  readonly guessSource?: 'auto' | GuessSource
   readonly tokenizerPre?: string
   readonly elastic: boolean
 }
@@ -108,6 +109,8 @@ const hidden = (flags: string, parse: (text: string) => unknown): Option => new 
 
 export const kvTypeOption = (): Option => new Option('--kv-type <type>', 'how the KV cache is stored: q8_0 takes 53 % of f16 and changes logits (default: f16)').choices(kvTypes)
 
+export const guessSourceOption = (): Option => new Option('--guess-source <source>', 'whose guesses: the next layer\'s router, or a predictor that learns').choices(guessSources)
+
 /** @param contextWords what -c means here, where it is not the context of a conversation */
 export function addMemoryFlags(command: Command, contextWords = 'positions of the context (default: the model\'s own, at most 4096)'): Command {
   return command
@@ -130,6 +133,7 @@ export function addLoadFlags(command: Command, contextWords?: string): Command {
     .option('--io-depth <n>', 'reads in flight per drive, 1 to 64 (default: 8)', integer(1, 64))
     .addOption(new Option('--eviction <policy>', 'who leaves the expert pool').choices(['cost-aware', 'frequency', 'recency']))
     .addOption(new Option('--guess <mode>', 'guesses of the next layer\'s experts: read them while it pays (auto), or always that').choices(['auto', 'off', 'shadow', 'retain', 'prefetch']))
+    .addOption(guessSourceOption())
     .option('--no-elastic', 'keep the budget, also when the machine or the cgroup runs short of memory')
     .option('--tokenizer-pre <name>', 'pre-tokenizer of a BPE model, instead of the one that the file names')
 }
@@ -178,6 +182,7 @@ export function loadOptionsOf(flags: LoadFlags & { readonly context?: number }):
     mirrors: flags.mirror,
     eviction: flags.eviction,
     guess: flags.guess,
+    guessSource: flags.guessSource,
     tokenizerPre: flags.tokenizerPre,
     elastic: flags.elastic,
   }

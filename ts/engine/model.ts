@@ -283,6 +283,7 @@ export class Model implements AsyncDisposable {
     this.#planner = new PlannerHost(engine, {
       ...plannerBasis(description, { drive: this.#parts.plan.drive, regions }, options),
       guess: options.guess ?? 'auto',
+      guessSource: options.guessSource ?? 'auto',
       before: { use: this.#parts.habits?.use.before, relations: this.#parts.habits?.relations?.before },
     }, (text) => this.#warnings.push(text))
     this.#planner.setActive(this.#recording === undefined && this.#busy > 0)

@@ -6,6 +6,8 @@
 import { z } from 'zod'
 import { HypuraError, nearest } from '../base/errors.js'
 import { nativeLimits } from '../native/layout.gen.js'
+import type { GuessSource } from '../prefetch/guess-trials.js'
+import { learntSources } from '../prefetch/predictors/index.js'
 import type { KvType } from '../prefetch/region-sizes.js'
 
 /** Bytes, or a text like '12GiB', '2.4GB', '75%' (of the machine's or cgroup's memory) or 'auto'. */
@@ -54,6 +56,11 @@ export interface LoadOptions {
    * that saves time. Never changes a token.
    */
   readonly guess?: 'auto' | 'off' | 'shadow' | 'retain' | 'prefetch' | undefined
+  /**
+   * Whose guesses: the next layer's router, or a predictor that learns from what was chosen. Default 'auto': with `guess` 'auto' whichever
+   * saves time, else the router.
+   */
+  readonly guessSource?: 'auto' | GuessSource | undefined
   /** Name of the pre-tokenizer to use instead of the file's, for a BPE model whose `tokenizer.ggml.pre` is unknown or wrong. */
   readonly tokenizerPre?: string | undefined
   /** Aborts the load. */
@@ -131,6 +138,8 @@ export interface EvaluateOptions {
   readonly onProgress?: ((progress: { processed: number; total: number }) => void) | undefined
 }
 
+export const guessSources: readonly ('auto' | GuessSource)[] = ['auto', 'router', ...learntSources]
+
 export const kvTypes: readonly KvType[] = ['f16', 'q8_0']
 
 /** Copies besides the model itself. */
@@ -160,6 +169,7 @@ const loadShape = {
   onMemoryChange: callback<MemoryChange>(),
   eviction: z.enum(['cost-aware', 'frequency', 'recency']).optional(),
   guess: z.enum(['auto', 'off', 'shadow', 'retain', 'prefetch']).optional(),
+  guessSource: z.enum(guessSources).optional(),
   tokenizerPre: z.string().optional(),
   loadSignal: signal,
   onLoadProgress: callback<LoadProgress>(),

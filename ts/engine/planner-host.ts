@@ -12,6 +12,7 @@ import { accessStats, type ExpertUse } from '../prefetch/access-stats.js'
 import type { DriveCost } from '../prefetch/cost-model.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
 import type { SourceScore } from '../prefetch/guess-score.js'
+import type { Arm, GuessSource } from '../prefetch/guess-trials.js'
 import type { GuessMode } from '../prefetch/plan.js'
 import { planResidency } from '../prefetch/planner.js'
 import type { SavedCounts } from '../prefetch/predictors/saved-counts.js'
@@ -34,6 +35,8 @@ export interface PlannerSetup {
   readonly eviction: string
   readonly drive: DriveCost
   readonly guess: GuessPolicy
+  /** Whose guesses; `auto`: the router's and the best predictor's take part in trials. */
+  readonly guessSource: 'auto' | GuessSource
   /** What earlier runs of this model learnt; the engine was loaded with planBefore() of its use. */
   readonly before: Learnt
 }
@@ -69,6 +72,10 @@ export interface PlanMessage {
 export interface GuessReport {
   /** Of the plan that was sent last. */
   readonly mode: GuessMode
+  /** By whose guesses, where there are any: the next layer's router, or a predictor's table. */
+  readonly source: GuessSource
+  /** What the last trial came to, in mode 'auto'; undefined before the first one ended. */
+  readonly decided: Arm | undefined
   /** The native look-ahead ('router') and each predictor that learns, over the last few hundred tokens. */
   readonly scores: readonly SourceScore[]
   /** Tokens that predictors have learnt from, and those left out because time was up. */

@@ -2,10 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessStats } from '../prefetch/access-stats.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
-import { guessTrials } from '../prefetch/guess-trials.js'
+import { type Guessing, guessTrials } from '../prefetch/guess-trials.js'
 import { livePredictors } from '../prefetch/live-predictors.js'
 import { nobodysRoutes } from '../prefetch/nobodys-routes.js'
 import { guessesMaxOf, planResidency } from '../prefetch/planner.js'
+import { learntSources } from '../prefetch/predictors/index.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
 import { letOthersGoFirst } from '../machine/thread-priority.js'
@@ -22,15 +23,16 @@ const learningMs = { least: 2, most: 12 } as const
 // While tokens are computed there is no processor left; while they wait for the drive there is.
 letOthersGoFirst(plannerNice)
 
-const { manifest, eviction, drive, before, guess } = workerData as PlannerSetup
+const { manifest, eviction, drive, before, guess, guessSource } = workerData as PlannerSetup
 const policy = evictionPolicy(eviction)
 const stats = accessStats(manifest, before.use)
 /** What is kept for the next run. The plan serves all sequences of the one cache, so it goes by all of their use. */
 const nobodysStats = accessStats(manifest, before.use)
 const nobodys = nobodysRoutes()
 let isNobodysNew = false
-const trials = guessTrials()
 const predictors = guess === 'off' ? undefined : livePredictors(manifest, guessesMaxOf(manifest.spec), before.relations)
+const mayAct = guessSource === 'auto' ? learntSources : guessSource === 'router' ? [] : [guessSource]
+const trials = guessTrials({ router: guessSource === 'auto' || guessSource === 'router', learnt: () => predictors?.best(mayAct) })
 /** The first plan, of what was known before, is the host's. */
 let sequenceNumber = 1
 let planMs = 0
@@ -48,12 +50,14 @@ parentPort!.on('message', ({ regions, events, count, isLast }: EventsMessage) =>
   const learningEnds = learningBegan + Math.min(learningMs.most, Math.max(learningMs.least, planMs))
   predictors?.observe(seen, () => performance.now() > learningEnds)
   const learningEnded = performance.now()
-  const guessMode = guess === 'auto' ? trials.mode() : guess
-  const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber, guessMode }), manifest.blocks.count)
+  // Without a trial the router is preferred: it is the better guess wherever both could be measured (decision 0014).
+  const { mode, source }: Guessing = guess === 'auto' ? trials.next() : { mode: guess, source: guessSource === 'auto' ? 'router' : guessSource }
+  const followers = mode === 'off' || source === 'router' ? undefined : predictors?.table(source)
+  const plan = encodePlan(planResidency({ manifest, regions, policy, drive, stats, sequenceNumber: ++sequenceNumber, guessMode: mode, followers }), manifest.blocks.count)
   const milliseconds = performance.now() - began
   planMs = milliseconds - (learningEnded - learningBegan)
   total.plannerMs += milliseconds
   total.learningMs += learningEnded - learningBegan
-  const guesses = { mode: guessMode, scores: predictors?.scores() ?? [], ...(predictors?.tokens ?? { learnt: 0, skipped: 0 }), ...total }
+  const guesses = { mode, source: followers === undefined ? 'router' as const : source, decided: trials.decided(), scores: predictors?.scores() ?? [], ...(predictors?.tokens ?? { learnt: 0, skipped: 0 }), ...total }
   parentPort!.postMessage({ plan, events, milliseconds, use: isNobodysNew ? nobodysStats.save() : undefined, guesses, relations: isLast ? predictors?.save() : undefined, isLast } satisfies PlanMessage, [plan, events.buffer])
 })

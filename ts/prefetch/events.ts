@@ -3,7 +3,7 @@
  * native/scheduler/event_ring.h. Records may be missing: the ring drops and counts when nobody drains it.
  */
 
-import type { GuessMode } from './plan.js'
+import type { GuessMode, GuessOrigin } from './plan.js'
 
 interface Happening {
   /** Steady clock. */
@@ -69,6 +69,7 @@ export interface FaultEvent extends Happening {
 export interface GuessEvent extends Happening {
   readonly kind: 'guess'
   readonly mode: GuessMode
+  readonly origin: GuessOrigin
   /** Experts that were named, and how many of them were asked for. */
   readonly guessed: number
   readonly correct: number

@@ -7,7 +7,7 @@
  */
 import { invariant } from '../base/errors.js'
 import type { TokenScore } from './guess-score.js'
-import { learntRelations } from './predictors/index.js'
+import { learntRelations, type LearntSource } from './predictors/index.js'
 import type { PredictorShape } from './predictors/predictor.js'
 import { type Relation, type RelationCounts, relationCounts, type Timeline, timeline } from './predictors/relation-counts.js'
 import type { TokenRoutes } from './token-routes.js'
@@ -17,7 +17,7 @@ export const relationsLearnt: readonly Relation[] = [...new Map(
   [...learntRelations.values()].flat().map((relation) => [`${relation.of} ${relation.distance}`, relation]),
 ).values()]
 /** Predictors by name, with the numbers of their relations. */
-export const sources: readonly { readonly name: string; readonly uses: readonly number[] }[] = [...learntRelations].map(([name, relations]) => ({
+export const sources: readonly { readonly name: LearntSource; readonly uses: readonly number[] }[] = [...learntRelations].map(([name, relations]) => ({
   name, uses: relations.map(({ of, distance }) => relationsLearnt.findIndex((known) => known.of === of && known.distance === distance)),
 }))
 

@@ -9,7 +9,7 @@ import type { ExpertBlocks } from './expert-blocks.js'
 import { canLearn } from './learner.js'
 import { livePredictors, type LivePredictors } from './live-predictors.js'
 import { nobodysRoutes } from './nobodys-routes.js'
-import { predictorKind, predictors } from './predictors/index.js'
+import { learntSources, predictorKind, predictors } from './predictors/index.js'
 import type { Predictor } from './predictors/predictor.js'
 
 const [layers, nExpert, nExpertUsed] = [3, 8, 2]
@@ -120,6 +120,28 @@ test('what a client teaches serves no other client and nobody', () => {
   live.observe(first, never)
   fresh.observe(first, never)
   expect(live.learnt(0)).toEqual(fresh.learnt(0))
+})
+
+test('a table for the engine, and who may act by it, is what nobody\'s sequences taught', () => {
+  const [live, fresh] = [make(), make()]
+  const absent = [[], [4], [5]]
+  for (let position = 0; position < 100; position++) live.observe(eventsOf({ sequence: 1, client: 3, position, experts: ruled(1, position * 7), absent }), never)
+  for (const name of learntSources) expect(live.table(name)).toEqual(fresh.table(name))
+  expect(live.best(learntSources)).toBeUndefined()
+  for (let position = 0; position < 100; position++) {
+    const nobodys = eventsOf({ sequence: 2, position, experts: ruled(1, position * 7), absent: ruled(1, position * 7) })
+    live.observe(nobodys, never)
+    fresh.observe(nobodys, never)
+    live.observe(eventsOf({ sequence: 3, client: 4, position, experts: ruled(3, position * 5), absent }), never)
+    if (position === 20) expect(live.best(learntSources)).toBeUndefined() // too early to say
+  }
+  for (const name of learntSources) expect(live.table(name)).toEqual(fresh.table(name))
+  expect(live.best(learntSources)).toEqual(fresh.best(learntSources))
+  // The layer before says it all here.
+  expect(['markov', 'previous-layer', 'co-activation']).toContain(live.best(learntSources)!.name)
+  expect(live.best(learntSources)!.recallOfAbsent).toBeGreaterThan(0.9)
+  expect(live.best(['popular'])).toMatchObject({ name: 'popular' })
+  expect(live.best([])).toBeUndefined()
 })
 
 test('clients are forgotten, the least recent first', () => {

@@ -4,6 +4,7 @@
  *
  * A plan may make a run slow, never wrong: nothing in it can change a logit.
  */
+import type { Relation } from './predictors/relation-counts.js'
 
 /**
  * How a prefill sweep's experts enter the pool. `normal`: like any other. `keepHits`: into a free slot or the least worthy
@@ -16,6 +17,24 @@ export type PrefillAdmission = 'normal' | 'keepHits' | 'bypass'
  * gives up last those that are in memory. `prefetch`: also reads those that are not (native/scheduler/guesses.h has the bounds).
  */
 export type GuessMode = 'off' | 'shadow' | 'retain' | 'prefetch'
+
+/** Where the engine's guesses come from: the next layer's router, or the plan's own table. */
+export type GuessOrigin = 'router' | 'table'
+
+/** Which experts follow which, in fixed point; the engine names the highest sums (native/scheduler/follow_table.h). */
+export interface FollowTable {
+  readonly relations: readonly Relation[]
+  /** Rows are of expert blocks, from this one on. */
+  readonly firstBlock: number
+  /** By row: worth of the expert itself, whatever came before. */
+  readonly base: Uint16Array
+  /** Places of a row. */
+  readonly width: number
+  /** [relation][row][place]: an expert of the layer that follows (65535: nobody), and what it gains when the row's expert was chosen. */
+  readonly followers: Uint16Array
+}
+
+export const noFollowers: FollowTable = { relations: [], firstBlock: 0, base: new Uint16Array(0), width: 0, followers: new Uint16Array(0) }
 
 export interface ResidencyPlan {
   /** Rises with each plan; native refuses an older one. */
@@ -32,4 +51,6 @@ export interface ResidencyPlan {
   readonly guessMode: GuessMode
   /** Candidates per layer, 0 to 32. */
   readonly guessesMax: number
+  readonly guessOrigin: GuessOrigin
+  readonly followers: FollowTable
 }

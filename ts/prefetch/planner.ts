@@ -7,7 +7,7 @@ import type { AccessStats } from './access-stats.js'
 import { readSeconds, type DriveCost } from './cost-model.js'
 import type { EvictionPolicy } from './eviction/policy.js'
 import type { ExpertBlocks } from './expert-blocks.js'
-import type { GuessMode, ResidencyPlan } from './plan.js'
+import { type FollowTable, type GuessMode, noFollowers, type ResidencyPlan } from './plan.js'
 import type { RegionSizes } from './region-sizes.js'
 
 export interface PlannerInput {
@@ -21,6 +21,8 @@ export interface PlannerInput {
   readonly warm?: boolean
   /** Default off. */
   readonly guessMode?: GuessMode
+  /** What guesses are made by; default: the next layer's router. */
+  readonly followers?: FollowTable | undefined
 }
 
 /** A tenth of the pool stays free of warmed experts, for those that the router really asks for. */
@@ -34,7 +36,7 @@ const guessedShare = 0.625
 export const guessesMaxOf = ({ nExpertUsed }: ExpertBlocks['spec']): number => Math.ceil(nExpertUsed * guessedShare)
 
 export function planResidency(input: PlannerInput): ResidencyPlan {
-  const { manifest, regions, policy, drive, stats, sequenceNumber, warm = true, guessMode = 'off' } = input
+  const { manifest, regions, policy, drive, stats, sequenceNumber, warm = true, guessMode = 'off', followers } = input
   const { blocks } = manifest
   const experts = expertBlocks(manifest)
   const usesPerToken = stats.usesPerToken()
@@ -51,6 +53,8 @@ export function planResidency(input: PlannerInput): ResidencyPlan {
     warm: worthReading ? mostUsed(experts, usesPerToken, Math.floor(regions.poolSlots * warmShare)) : new Uint32Array(0),
     guessMode,
     guessesMax: guessesMaxOf(manifest.spec),
+    guessOrigin: followers === undefined ? 'router' : 'table',
+    followers: followers ?? noFollowers,
   }
 }
 
@@ -65,6 +69,8 @@ export function firstPlan(manifest: ExpertBlocks, regions: Pick<RegionSizes, 'pi
     warm: new Uint32Array(0),
     guessMode: 'off',
     guessesMax: 0,
+    guessOrigin: 'router',
+    followers: noFollowers,
   }
 }
 

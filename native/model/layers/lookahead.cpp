@@ -10,6 +10,7 @@ void guess_experts(const Sweep& sweep, const LayerWeights& next) {
   if (sweep.n_entries() != 1) return;
   const uint32_t n = std::min(sweep.cache.guesses_wanted(), sweep.spec.n_expert_used);
   if (n == 0) return;
+  if (sweep.cache.guess_followers(BlockId{next.moe.first_block}, sweep.spec.n_expert, n)) return;
   const Scratch& s = sweep.scratch;
   const TrunkMatrix& router = next.moe.router;
   const uint32_t n_embd = sweep.spec.n_embd;

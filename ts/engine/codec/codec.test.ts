@@ -25,7 +25,7 @@ test('the Load message, field by field', async () => {
   const u64 = (at: number): number => Number(view.getBigUint64(at, true))
   expect(String.fromCharCode(view.getUint8(0), view.getUint8(1), view.getUint8(2), view.getUint8(3))).toBe('HYLD')
   expect([4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52].map(u32)).toEqual([
-    1, 4, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 2, 2, 0,
+    1, 5, 2, 1, tensors.length, blocks.count, extents.count, pinOrder.length, manifest.firstHeadBand, spec.invFreq.length, 2, 2, 0,
   ])
   const [filesAt, drivesAt, specsAt, tensorsAt, blocksAt, extentsAt, pinsAt, freqAt, budgetAt, stringsAt, stringsBytes] =
     [56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136].map(u64) as [number, number, number, number, number, number, number, number, number, number, number]
@@ -72,19 +72,26 @@ test('the Load message, field by field', async () => {
 test('a Plan message, field by field', () => {
   fc.assert(fc.property(
     fc.array(fc.float({ min: 0, max: 100, noNaN: true }), { minLength: 1, maxLength: 40 }), fc.array(fc.nat(39)), fc.array(fc.nat(39)),
-    (scores, hold, warm) => {
+    fc.array(fc.nat(0xffff), { maxLength: 9 }), fc.nat(3), fc.array(fc.constantFrom({ of: 'layer' as const, distance: 3 }, { of: 'token' as const, distance: 1 }), { maxLength: 3 }),
+    (scores, hold, warm, base, width, relations) => {
+      const followers = Array.from({ length: relations.length * base.length * width * 2 }, (_, i) => (i * 40_503) % 0x10000)
       const view = new DataView(encodePlan({
         sequenceNumber: 7, pinCount: 3, prefillAdmission: 'bypass', scores: Float32Array.from(scores), hold: Uint32Array.from(hold), warm: Uint32Array.from(warm),
-        guessMode: 'prefetch', guessesMax: 9,
+        guessMode: 'prefetch', guessesMax: 9, guessOrigin: 'table',
+        followers: { relations, firstBlock: 77, base: Uint16Array.from(base), width, followers: Uint16Array.from(followers) },
       }, scores.length))
       expect([0, 4, 8, 12, 16, 20, 24, 28].map((at) => view.getUint32(at, true))).toEqual([
-        0x4c505948, 1, 7, scores.length, 3, 2, hold.length, warm.length,
+        0x4c505948, 2, 7, scores.length, 3, 2, hold.length, warm.length,
       ])
       const section = (header: number): number => Number(view.getBigUint64(header, true))
       expect(scores.map((_, i) => view.getFloat32(section(32) + i * 4, true))).toEqual(scores)
       expect(hold.map((_, i) => view.getUint32(section(40) + i * 4, true))).toEqual(hold)
       expect(warm.map((_, i) => view.getUint32(section(48) + i * 4, true))).toEqual(warm)
-      expect([56, 60].map((at) => view.getUint32(at, true))).toEqual([3, 9])
+      expect([56, 60, 64, 68, 72, 76, 80, 84].map((at) => view.getUint32(at, true))).toEqual([3, 9, 1, relations.length, width, base.length, 77, 0])
+      const u16 = (at: number): number => view.getUint16(at, true)
+      expect(relations.flatMap((_, i) => [u16(section(88) + i * 4), u16(section(88) + i * 4 + 2)])).toEqual(relations.flatMap(({ of, distance }) => [of === 'token' ? 1 : 0, distance]))
+      expect(base.map((_, i) => u16(section(96) + i * 2))).toEqual(base)
+      expect(followers.map((_, i) => u16(section(104) + i * 2))).toEqual(followers)
     },
   ))
 })
@@ -112,7 +119,7 @@ test('events of every kind, an unknown one among them', () => {
   put(head(4, 99, 1), 1, 2, 3, 4)
   put(head(5, 5, 1), 1234, 1, 10, 20)
   put(head(6, 6, 1), 0xffff_fffb, 2, 1, 3)
-  put(head(7, 7, 2), 12 << 16 | 7, 9 << 16 | 5, 3, 0)
+  put(head(7, 7, 2), 12 << 16 | 7, 9 << 16 | 5, 3, 1)
   const absent = head(8, 8, 2, 5)
   ;[9, 2].forEach((expert, i) => view.setUint16(absent + i * 2, expert, true))
   put(head(9, 9, 1), 3, 2, 700, 1)
@@ -124,7 +131,7 @@ test('events of every kind, an unknown one among them', () => {
     { kind: 'evict', timeNs: 5_000_000_003, sweep: 43, layer: undefined, block: 3, replacedBy: 4, priority: 1.5, ageSweeps: 6 },
     { kind: 'token', timeNs: 5_000_000_005, sweep: 45, layer: undefined, token: 1234, positions: 1, computeMicroseconds: 10, stallMicroseconds: 20 },
     { kind: 'fault', timeNs: 5_000_000_006, sweep: 46, layer: undefined, errno: -5, file: 2, offset: 1 + 3 * 2 ** 32 },
-    { kind: 'guess', timeNs: 5_000_000_007, sweep: 47, layer: undefined, mode: 'retain', guessed: 12, correct: 7, asked: 9, absent: 5, correctAbsent: 3 },
+    { kind: 'guess', timeNs: 5_000_000_007, sweep: 47, layer: undefined, mode: 'retain', guessed: 12, correct: 7, asked: 9, absent: 5, correctAbsent: 3, origin: 'table' },
     { kind: 'absent', timeNs: 5_000_000_008, sweep: 48, layer: 5, experts: [9, 2] },
     { kind: 'sweep', timeNs: 5_000_000_009, sweep: 49, layer: undefined, sequence: 3, client: 2, firstPosition: 700, positions: 1 },
   ])

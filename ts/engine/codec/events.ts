@@ -1,5 +1,5 @@
 /** Decodes event records (docs/formats/events.md) into plain values. Kinds that are not known here are skipped. */
-import { eventKind, guessMode, layout } from '../../native/layout.gen.js'
+import { eventKind, guessMode, guessSource, layout } from '../../native/layout.gen.js'
 import type { EngineEvent, StallCause } from '../../prefetch/events.js'
 import type { GuessMode } from '../../prefetch/plan.js'
 
@@ -70,6 +70,7 @@ function decodeEvent(view: DataView, at: number): EngineEvent | undefined {
       return {
         ...head, kind: 'guess', mode: guessModes.get(view.getUint8(at + fields.count.offset)) ?? 'off',
         guessed: word(0) >>> 16, correct: word(0) & 0xffff, asked: word(1) >>> 16, absent: word(1) & 0xffff, correctAbsent: word(2),
+        origin: word(3) === guessSource.table ? 'table' : 'router',
       }
     default:
       return undefined

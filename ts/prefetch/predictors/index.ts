@@ -5,8 +5,12 @@ import type { PredictorKind } from './predictor.js'
 import type { Relation } from './relation-counts.js'
 import { relationPredictor } from './relations.js'
 
-/** What each predictor that learns looks at. */
-export const learntRelations: ReadonlyMap<string, readonly Relation[]> = new Map<string, readonly Relation[]>([
+/** Predictors that learn: each can be what guesses are made by. */
+export const learntSources = ['popular', 'previous-token', 'previous-layer', 'markov', 'co-activation'] as const
+export type LearntSource = (typeof learntSources)[number]
+
+/** What each of them looks at. A plan's table can hold layers up to four back, and the token before (native/scheduler/follow_table.h). */
+export const learntRelations: ReadonlyMap<LearntSource, readonly Relation[]> = new Map<LearntSource, readonly Relation[]>([
   // How often each layer chooses each expert, and nothing else: what any relation must beat.
   ['popular', []],
   ['previous-token', [{ of: 'token', distance: 1 }]],

@@ -57,8 +57,7 @@ export interface Timeline {
 }
 
 export function timeline(counts: RelationCounts): Timeline {
-  const { shape: { layers, nExpert, nExpertUsed }, relations, tables, uses, totals } = counts
-  const prior = nExpertUsed / nExpert
+  const { shape: { layers, nExpert }, relations, tables, uses, totals } = counts
   const tokensKept = Math.max(0, ...relations.map(({ of, distance }) => (of === 'token' ? distance : 0)))
   /** Choices of the token in work and of those before, [tokens back][layer]; undefined: not known. */
   let history: (Uint16Array | undefined)[][] = emptyHistory(layers, tokensKept)
@@ -73,7 +72,7 @@ export function timeline(counts: RelationCounts): Timeline {
     const experts = at < 0 || back < 0 ? undefined : history[back]?.[at]
     return experts === undefined ? undefined : { row: at * nExpert, experts }
   }
-  const rate = (layer: number, expert: number): number => (uses[layer * nExpert + expert]! + priorWeight * prior) / (totals[layer]! + priorWeight)
+  const rate = (layer: number, expert: number): number => baseRate(counts, layer, expert)
 
   return {
     observe(layer, experts) {
@@ -101,8 +100,7 @@ export function timeline(counts: RelationCounts): Timeline {
     },
     base(layer, into) {
       for (let expert = 0; expert < nExpert; expert++) {
-        const used = rate(layer, expert)
-        into[expert] = Math.log(used / Math.max(1e-6, 1 - used))
+        into[expert] = baseOdds(rate(layer, expert))
       }
     },
     weigh(layer, index, odds) {
@@ -119,6 +117,13 @@ export function timeline(counts: RelationCounts): Timeline {
     },
   }
 }
+
+/** How often a layer chooses an expert, whatever came before: the prior's rate until more is known. */
+export const baseRate = ({ shape: { nExpert, nExpertUsed }, uses, totals }: RelationCounts, layer: number, expert: number): number =>
+  (uses[layer * nExpert + expert]! + (priorWeight * nExpertUsed) / nExpert) / (totals[layer]! + priorWeight)
+
+/** Log odds of a rate. */
+export const baseOdds = (rate: number): number => Math.log(rate / Math.max(1e-6, 1 - rate))
 
 /** What one expert that came before says, as differences of log odds. */
 export interface Evidence {
@@ -141,12 +146,19 @@ export function evidenceOf(table: RelationTable, row: number, base: (expert: num
     unseen,
     each(visit) {
       followersOf(table, row, (expert, count) => {
-        const often = base(expert)
-        visit(expert, evidencePower * Math.log((count + priorWeight * often) / ((total + priorWeight) * often)) - unseen)
+        visit(expert, moreOdds(count / base(expert)))
       })
     },
   }
 }
+
+/**
+ * Log odds that a follower has more than an expert that never followed. The row's total falls out: ln of
+ * (count + prior * rate) / ((total + prior) * rate), less ln of prior / (total + prior).
+ *
+ * @param worth how often it followed, over the rate at which its layer chooses it anyway
+ */
+export const moreOdds = (worth: number): number => evidencePower * Math.log1p(worth / priorWeight)
 
 const emptyHistory = (layers: number, tokensKept: number): (Uint16Array | undefined)[][] =>
   Array.from({ length: tokensKept + 1 }, () => new Array<undefined>(layers).fill(undefined))
