@@ -50,7 +50,7 @@ describe('run', () => {
     for (let i = 0; i < 2; i++) await runCli(['run', moe, '--memory', '16MiB', '-n', '16', '--temp', '0', '--stats-file', file, '-p', 'Once upon a time'])
     const lines = readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(lines).toHaveLength(2)
-    const names = ['model', 'mode', 'memory_bytes', 'kv_type', 'peak_bytes', 'tokens', 'prompt_tokens', 'ttft_ms', 'decode_tok_s', 'bytes_read', 'os_bytes_read', 'bytes_written', 'hit_rate', 'stall_ms']
+    const names = ['model', 'mode', 'memory_bytes', 'kv_type', 'peak_bytes', 'tokens', 'prompt_tokens', 'ttft_ms', 'decode_tok_s', 'bytes_read', 'os_bytes_read', 'bytes_written', 'hit_rate', 'stall_ms', 'guesses']
     expect(Object.keys(lines[0]!)).toEqual(names)
     expect(lines[0]).toMatchObject({ mode: 'stream', memory_bytes: 16 * 2 ** 20, tokens: 16 })
     expect(lines[0]!['bytes_read']).toBeGreaterThan(2 ** 20)
