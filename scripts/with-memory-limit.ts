@@ -69,9 +69,9 @@ caches, or read past them, before a peak is believed. --read-bps slows what come
 function program(): Command {
   return new Command('with-memory-limit')
     .description('Run a command under a memory limit that the kernel enforces, and report peak, faults, kills and time.')
-    .usage('<limit> [options] -- <command> [arguments...]')
+    .usage('<limit> [options] [--] <command> [arguments...]')
     .argument('<limit>', 'memory for the command, page cache included')
-    .argument('<command...>', 'what to run, after --')
+    .argument('<command...>', 'what to run; what follows is its own')
     .option('--swap <size>', 'swap beside the memory', '0')
     .option('--read-bps <size>', 'bytes per second that may be read from the device')
     .option('--device <path>', 'that device, or a file on it (default: the drive of the working folder)')
@@ -81,9 +81,22 @@ function program(): Command {
     .exitOverride()
 }
 
+/** `--` before the command, where it was left out: options behind it are its own. @param argv node, this script, words */
+function divided(argv: readonly string[], options: readonly Option[]): string[] {
+  let operands = 0
+  for (let i = 2; i < argv.length; i++) {
+    const word = argv[i]!
+    if (word === '--') break
+    if (word.startsWith('-')) i += options.some(({ short, long, required }) => required && (word === short || word === long)) ? 1 : 0
+    else if (++operands === 2) return [...argv.slice(0, i), '--', ...argv.slice(i)]
+  }
+  return [...argv]
+}
+
 /** The status to end with. Errors: ERR_HYPURA_* where nothing was run, CommanderError for arguments. */
 async function main(argv: readonly string[]): Promise<number> {
-  const command = program().parse(argv)
+  const command = program()
+  command.parse(divided(argv, command.options))
   const { swap, readBps, device, output, report } = command.opts<Flags>()
   const [limit, ...words] = command.args
   const limits: GroupLimits = {

@@ -73,6 +73,14 @@ describe.skipIf(obstacle !== undefined)('with-memory-limit', () => {
     expect(last.stderr).toMatch(/^with-memory-limit: peak \d+ of 399998976 bytes .*, \d+ major faults?, 0 OOM kills, swap 0 B, [\d.]+ s, exit status 7$/m)
   })
 
+  test('the divider may be left out: what follows the command is its own', () => {
+    const words = ['-e', 'console.log(process.argv.slice(1).join(" "))', '--', '--report', 'nowhere', '-o', 'x']
+    for (const options of [['300MB'], ['--swap', '0', '300MB'], ['300MB', '--swap', '0'], ['-o', 'json', '300MB'], ['300MB', '--output=json']]) {
+      const { status, stdout, stderr } = spawnSync(launcher, [...options, process.execPath, ...words], { encoding: 'utf8' })
+      expect({ status, stdout, stderr }, options.join(' ')).toMatchObject({ status: 0, stdout: '--report nowhere -o x\n' })
+    }
+  })
+
   test('what does not fit is killed, the caller is not', async () => {
     last = await limited(['200MiB'], allocate(400))
     expect(last.status).toBe(128 + 9)

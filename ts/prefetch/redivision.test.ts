@@ -85,6 +85,16 @@ describe('another budget for a loaded model', () => {
     }))
   })
 
+  test('holds what was loaded without the bytes that loading left over', () => {
+    const manifest = manifests.at(-1)!
+    const least = loadedWith(manifest, 0, 'stream').plan.regions.budgetBytes
+    const whole = loadedWith(manifest, 1, 'stream').plan.regions.budgetBytes
+    for (let budget = least; budget < least + 5 * manifest.expertSlotBytes; budget += 3 * 4096) {
+      const loaded = loadedWith(manifest, (budget - least) / (whole - least), 'stream')
+      expect(redivide(loaded, loaded.plan.chosen.total).regions).toMatchObject({ pinCount: loaded.plan.regions.pinCount, poolSlots: loaded.plan.regions.poolSlots })
+    }
+  })
+
   test('a page less than the least is refused with the least, a page more than was loaded with what was', () => {
     fc.assert(fc.property(anyLoad, (loaded) => {
       const least = leastBudgetBytes(loaded)

@@ -56,7 +56,8 @@ export function redivide(loaded: LoadedModel, budget: number): MemoryPlan {
     throw new HypuraError('ERR_HYPURA_INVALID_ARGUMENT', `a budget of ${formatSize(budget)} is larger than the ${formatSize(regions.budgetBytes)} that the model was loaded with: load it again`, { found: budget, allowed: regions.budgetBytes })
   }
   const left = budgetBytes - fixedBytes(plan)
-  const { pinCount, poolSlots, ringBytes } = divide(manifest, plan, ioDepth, left)
+  // What does not depend on the leftover of the budget that it was loaded with.
+  const { pinCount, poolSlots, ringBytes } = budgetBytes >= chosen.total ? regions : divide(manifest, plan, ioDepth, left)
   const pinnedBytes = prefixBytes(manifest)[pinCount]!
   return {
     ...plan,
