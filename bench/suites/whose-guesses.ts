@@ -12,6 +12,7 @@ import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { median } from '../../src/bench/statistics.js'
 import { describeModel, loadModel, type LoadOptions, type Size } from '../../ts/engine/index.js'
 import { memoryForSlots } from './pool-memory.js'
 
@@ -70,11 +71,6 @@ async function run(memory: Size, arm: string, seed: number): Promise<Run> {
     decided: guesses?.decided ?? null,
     scores: Object.fromEntries((guesses?.scores ?? []).map(({ name, recallOfAbsent }) => [name, recallOfAbsent ?? 0])),
   }
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
 
 function compare(memory: Size, share: number | undefined): object {

@@ -1,5 +1,6 @@
 /** The planner's thread: statistics and predictors over event batches, a plan for each. It never touches the addon. */
 import { parentPort, workerData } from 'node:worker_threads'
+import { letOthersGoFirst } from '../machine/thread-priority.js'
 import { accessStats } from '../prefetch/access-stats.js'
 import { evictionPolicy } from '../prefetch/eviction/index.js'
 import { type Guessing, guessTrials } from '../prefetch/guess-trials.js'
@@ -9,7 +10,6 @@ import { guessesMaxOf, planResidency } from '../prefetch/planner.js'
 import { learntSources } from '../prefetch/predictors/index.js'
 import { decodeEvents } from './codec/events.js'
 import { encodePlan } from './codec/plan.js'
-import { letOthersGoFirst } from '../machine/thread-priority.js'
 import type { EventsMessage, PlanMessage, PlannerSetup } from './planner-host.js'
 
 /** Of 19: on a busy machine a plan comes late, which costs freshness, and not never. */
