@@ -35,6 +35,9 @@ struct BF16 {
   static Lanes load(const uint8_t* w) { return {widen(load_16(w)), widen(load_16(w + 16))}; }
 };
 
+// Of each row, while there is one position: far enough for memory to answer, and little beside L1.
+constexpr uint64_t kAheadBytes = 2048;
+
 template <typename Type, int kRows, int kPositions>
 inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
                  const uint8_t* activations, uint64_t activation_stride, float* out,
@@ -51,15 +54,16 @@ inline void tile(const uint8_t* weights, uint64_t row_bytes, uint32_t n_cols,
 
   const uint32_t whole = n_cols / 16 * 16;
   for (uint32_t i = 0; i < whole; i += 16) {
+    // Several rows at once hide the sequence of addresses from the hardware's prefetcher: what comes next in them is asked
+    // for, and at their end the next tile. Past the last row that memory may not exist, which a prefetch ignores.
+    const uint64_t at = i * sizeof(typename Type::Stored);
+    const uint64_t ahead = at + kAheadBytes < row_bytes ? kAheadBytes : kAheadBytes + (kRows - 1) * row_bytes;
     Lanes w[kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const uint8_t* here = weights + r * row_bytes + i * sizeof(typename Type::Stored);
-      // Several rows at once hide the sequence of addresses from the hardware's prefetcher: the
-      // next tile's are asked for. Past the last row that memory may not exist, which a prefetch
-      // ignores.
+      const uint8_t* here = weights + r * row_bytes + at;
       if constexpr (kPositions == 1)
-        _mm_prefetch(reinterpret_cast<const char*>(here + kRows * row_bytes), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(here + ahead), _MM_HINT_T0);
       w[r] = Type::load(here);
     }
 #pragma GCC unroll 8
