@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type GenerateOptions, type Generation, HypuraError, loadModel, type Model, type Sequence } from '../ts/engine/index.js'
 import { modelPath } from './support/run-cli.js'
+import { block } from './support/streaming.js'
 
 const path = modelPath('fable-moe-q4_k_m.gguf')
 /** So few that an answer of some hundred tokens cannot be done before it is read. */
@@ -96,6 +97,24 @@ describe('reading', () => {
     expect(ahead).toBeLessThanOrEqual(pendingTokensMax)
   }))
 })
+
+test('an event loop that is blocked stops no answer, unless the caller says how far ahead', () => withSequence(async (sequence) => {
+  const count = 300
+  for (const [wanted, least, most] of [[undefined, count, count], [40, 1, 40]] as const) {
+    sequence.truncate(0)
+    const before = model.stats().tokens
+    const generation = sequence.generate(text, greedy(count, { pendingTokensMax: wanted }))
+    const ahead = (): number => model.stats().tokens - before
+    for (let i = 0; i < 100 && ahead() < most; i++) block(100)
+    block(200)
+    expect(ahead()).toBeGreaterThanOrEqual(least)
+    expect(ahead()).toBeLessThanOrEqual(most)
+    expect((await generation).tokens).toHaveLength(count)
+  }
+  for (const pendingTokensMax of [0, 4097, 1.5]) {
+    expect(() => sequence.generate(text, { pendingTokensMax })).toThrow(expect.objectContaining({ code: 'ERR_HYPURA_INVALID_ARGUMENT' }) as Error)
+  }
+}))
 
 describe('leaving', () => {
   test('break cancels; what was delivered is the timeline', () => withSequence(async (sequence) => {

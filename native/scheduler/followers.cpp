@@ -34,7 +34,7 @@ void Followers::begin_sweep(const Plan& plan, bool prefill, bool continues) {
 }
 
 void Followers::asked(std::span<const BlockId> blocks) {
-  if (prefill_ || plan_->guess_mode == GuessMode::kOff) return;
+  if (prefill_ || !is_source() || plan_->guess_mode == GuessMode::kOff) return;
   auto& recent = recent_[layers_asked_++ % kFollowLayersMax];
   const auto some = blocks.first(std::min<size_t>(blocks.size(), recent.capacity()));
   recent.assign(some.begin(), some.end());
