@@ -1,9 +1,14 @@
 // The sets of x86-64, and whether this processor runs them.
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <iterator>
 
+#include "native/kernels/amx_int8/amx_int8.h"
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx512vnni/avx512vnni.h"
 #include "native/kernels/kernel_sets.h"
@@ -133,8 +138,50 @@ constexpr KernelSet kAvx512Vnni = [] {
   return set;
 }();
 
+// Floats are the AVX-512 set's, as is all that has few positions.
+MatmulFunction amx_int8_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kQ4_0:
+      return amx_int8::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return amx_int8::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return amx_int8::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return amx_int8::matmul_q5_1;
+    case QuantType::kQ8_0:
+      return amx_int8::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return amx_int8::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return amx_int8::matmul_q3_k;
+    case QuantType::kQ4_K:
+      return amx_int8::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return amx_int8::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return amx_int8::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return amx_int8::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return amx_int8::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return amx_int8::matmul_mxfp4;
+    default:
+      return avx512vnni_matmul(type);
+  }
+}
+
+constexpr KernelSet kAmxInt8 = [] {
+  KernelSet set = kAvx512Vnni;
+  set.name = "amx_int8";
+  set.matmul = amx_int8_matmul;
+  return set;
+}();
+
 // Registers that the operating system saves, as bits of XCR0.
 constexpr unsigned kSavesAvx = 0x06;     // xmm, ymm
+constexpr unsigned kSavesAmx = 0x600e6;  // also the configuration and the data of tiles
 constexpr unsigned kSavesAvx512 = 0xe6;  // also masks, the upper halves of zmm0-15, zmm16-31
 
 // Whether the processor has all these features and the operating system saves these registers.
@@ -160,6 +207,27 @@ bool avx512vnni_runs() {
   return runs_with(kAvx2Leaf1, kLeaf7, bit_AVX512VNNI, kSavesAvx512);
 }
 
+// Tile registers are large, and Linux gives them only to a process that asks, once for all of its threads. It refuses where a thread
+// has an alternate signal stack too small for them.
+bool tiles_permitted() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+bool amx_int8_runs() {
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // of edx
+  unsigned a, b, c, d;
+  if (!avx512vnni_runs() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kTile) == 0 || (d & kInt8) == 0 || !runs_with(0, 0, 0, kSavesAmx)) return false;
+  static const bool permitted = tiles_permitted();
+  return permitted;
+}
+
 constexpr RegisteredSet kSets[] = {
     {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
      "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
@@ -167,13 +235,16 @@ constexpr RegisteredSet kSets[] = {
     {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
      "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
+    {&kAmxInt8, amx_int8_runs, "HYPURA_ISA asks for AMX kernels.",
+     "HYPURA_ISA asks for AMX int8, which this processor or operating system lacks or does not permit; it is ignored.",
+     "The processor has AMX int8 beside AVX-512 VNNI."},
 };
 static_assert(std::size(kSets) <= kProcessorSetsMax);
 
 }  // namespace
 
 ProcessorFamily processor_family() {
-  return {kSets, "HYPURA_ISA names no kernel set (scalar, avx2, avx512vnni) and is ignored."};
+  return {kSets, "HYPURA_ISA names no kernel set (scalar, avx2, avx512vnni, amx_int8) and is ignored."};
 }
 
 }  // namespace hypura::kernels

@@ -177,7 +177,7 @@ TEST(results_do_not_depend_on_positions_or_row_splits) {
 
 TEST(more_positions_than_one_pass_over_a_strip) {
   std::mt19937 rng(3);
-  const uint32_t n_rows = 8, n_positions = 515;
+  const uint32_t n_rows = 40, n_positions = 515;
   for (const QuantTypeInfo& type : quant_types()) {
     const uint32_t n_cols = std::max(type.block_weights, 32u);
     const std::vector<uint8_t> weights =

@@ -41,7 +41,8 @@ inline void strip_rows(const typename Frame::Block* rows, uint32_t n_blocks,
     const uint32_t n_present = n_blocks - b < Frame::kGroup ? n_blocks - b : Frame::kGroup;
     for (int t = 0; t < kStrips; ++t)
       Frame::unpack(w + t * kStripRows * row_bytes, row_bytes, n_present, strips[t]);
-    RowsAhead<kGroupBytes, kStrips * kStripRows> ahead(w + kGroupBytes, row_bytes, n_positions);
+    RowsAhead<kGroupBytes, kStrips * kStripRows> ahead(w + kGroupBytes, row_bytes,
+                                                          (n_positions + kGroupPositions - 1) / kGroupPositions);
     const uint8_t* next_block = a + sizeof(typename Frame::Activation);
     for (uint32_t p = 0; p < n_positions;) {
       ahead.ask_for_share();

@@ -33,7 +33,7 @@ namespace hypura::kernels::avx512vnni {
 namespace {
 
 // Eight blocks of sixteen rows.
-struct alignas(64) Strip {
+struct alignas(64) Strip32 {
   uint8_t q[8][8][64];  // [block][step]: weights 4 s .. 4 s + 3 of rows 0-15
   float d[8][16];       // [block][row]
   float m[8][16];
@@ -77,7 +77,7 @@ template <typename Type>
 struct Rows32 {
   using Block = typename Type::Block;
   using Activation = ActivationA32;
-  using Strip = avx512vnni::Strip;
+  using Strip = Strip32;
   static constexpr uint32_t kGroup = 8;
   static constexpr uint32_t kStripPositionsMin = 3;
 

@@ -51,11 +51,8 @@ struct RowsAhead {
   uint32_t share;
   uint32_t left = kRows;
 
-  RowsAhead(const uint8_t* first, uint64_t stride, uint32_t n_positions)
-      : row(first), row_bytes(stride) {
-    const uint32_t n_groups = (n_positions + kGroupPositions - 1) / kGroupPositions;
-    share = (kRows + n_groups - 1) / n_groups;
-  }
+  RowsAhead(const uint8_t* first, uint64_t stride, uint32_t n_groups)
+      : row(first), row_bytes(stride), share((kRows + n_groups - 1) / n_groups) {}
 
   void ask_for_share() {
     for (uint32_t i = 0; i < share && left > 0; ++i, --left, row += row_bytes)

@@ -1,8 +1,10 @@
 // Q6_K on AVX-512 VNNI. Weights stay unsigned, 0..63. In place 32 * sum_j scale_j * sum16_j is
 // subtracted once per block; a sum of four products is at most 4 * 63 * 127 = 32,004, which just
-// fits into int16. In a strip each sub-block's sum begins at -32 * sum16_j.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// fits into int16. In a strip each sub-block's sum begins at -32 * sum16_j. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -87,14 +89,4 @@ struct Q6K {
 };
 
 }  // namespace
-
-void matmul_q6_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q6K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,17 +1,18 @@
-// Q4_0 on AVX-512 VNNI. Nibbles stay unsigned and 8 * (sum of a) is subtracted per block.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// Q4_1 on AVX-512 VNNI: nibbles with a minimum. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
-#include "native/kernels/avx512vnni/rows_32.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
 namespace {
 
-struct Q4_0 {
-  using Block = BlockQ4_0;
-  static constexpr int kOffset = 8;
-  static constexpr bool kMins = false;
+struct Q4_1 {
+  using Block = BlockQ4_1;
+  static constexpr int kOffset = 0;
+  static constexpr bool kMins = true;
 
   static void weights(const Block* w, __m512i v[4]) { nibbles<sizeof *w>(w->low, v); }
 
@@ -23,20 +24,18 @@ struct Q4_0 {
     return halves_of_rows(rows + __builtin_offsetof(Block, d), row_bytes);
   }
 
+  static __m512 mins(const Block* row0, const Block* row1) {
+    return half_fields<__builtin_offsetof(Block, m)>(row0, row1);
+  }
+
+  static __m512 strip_mins(const uint8_t* rows, uint64_t row_bytes) {
+    return halves_of_rows(rows + __builtin_offsetof(Block, m), row_bytes);
+  }
+
   static void unpack(const uint8_t* rows, uint64_t row_bytes, __m512i v[8]) {
     unpack_nibbles(rows + __builtin_offsetof(Block, low), row_bytes, v);
   }
 };
 
 }  // namespace
-
-void matmul_q4_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q4_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,19 +1,24 @@
-// Q4_1 on AVX-512 VNNI: nibbles with a minimum.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// Q5_1 on AVX-512 VNNI: five bits with a minimum. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
-#include "native/kernels/avx512vnni/rows_32.h"
+#include "native/kernels/avx512vnni/fifth_bits.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
 namespace {
 
-struct Q4_1 {
-  using Block = BlockQ4_1;
+struct Q5_1 {
+  using Block = BlockQ5_1;
   static constexpr int kOffset = 0;
   static constexpr bool kMins = true;
 
-  static void weights(const Block* w, __m512i v[4]) { nibbles<sizeof *w>(w->low, v); }
+  static void weights(const Block* w, __m512i v[4]) {
+    nibbles<sizeof *w>(w->low, v);
+    add_fifth_bits(w, v);
+  }
 
   static __m512 scales(const Block* row0, const Block* row1) {
     return half_fields<__builtin_offsetof(Block, d)>(row0, row1);
@@ -33,18 +38,9 @@ struct Q4_1 {
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, __m512i v[8]) {
     unpack_nibbles(rows + __builtin_offsetof(Block, low), row_bytes, v);
+    unpack_fifth_bits(rows + __builtin_offsetof(Block, high), row_bytes, v);
   }
 };
 
 }  // namespace
-
-void matmul_q4_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q4_1>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,6 +1,8 @@
-// Q2_K on AVX-512 VNNI. A sum of four products is at most 4 * 12 * 127 = 6,096 and fits into int16.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// Q2_K on AVX-512 VNNI. A sum of four products is at most 4 * 12 * 127 = 6,096 and fits into int16. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -77,14 +79,4 @@ struct Q2K {
 };
 
 }  // namespace
-
-void matmul_q2_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q2K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

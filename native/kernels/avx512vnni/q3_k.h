@@ -1,8 +1,10 @@
 // Q3_K on AVX-512 VNNI. Weights stay unsigned, 0..7: in place 4 * sum_j scale_j * sum16_j is
 // subtracted once per block, in a strip each sub-block's sum begins at -4 * sum16_j. A sum of four
-// products is at most 4 * 7 * 127 = 3,556 and fits into int16.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// products is at most 4 * 7 * 127 = 3,556 and fits into int16. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -140,14 +142,4 @@ struct Q3K {
 };
 
 }  // namespace
-
-void matmul_q3_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q3K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,7 +1,9 @@
 // Q5_K on AVX-512 VNNI: as Q4_K with a fifth bit. A sum of four products is at most
-// 4 * 31 * 127 = 15,748 and fits into int16.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// 4 * 31 * 127 = 15,748 and fits into int16. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/scales_6bit.h"
 #include "native/kernels/blocks.h"
@@ -71,14 +73,4 @@ struct Q5K {
 };
 
 }  // namespace
-
-void matmul_q5_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q5K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

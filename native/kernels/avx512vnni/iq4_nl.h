@@ -1,10 +1,11 @@
 // IQ4_NL on AVX-512 VNNI. The table's values are 128 larger, 1..241, so that they are unsigned, and
-// 128 * (sum of a) is subtracted per block.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// 128 * (sum of a) is subtracted per block. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
 #include "native/kernels/avx512vnni/iq4_values.h"
-#include "native/kernels/avx512vnni/rows_32.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
@@ -37,14 +38,4 @@ struct IQ4NL {
 };
 
 }  // namespace
-
-void matmul_iq4_nl(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<IQ4NL>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,9 +1,10 @@
 // Q8_0 on AVX-512 VNNI. dpbusd wants one unsigned operand: with its top bit flipped a weight is
-// w + 128, 0..255, and 128 * (sum of a) is subtracted.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// w + 128, 0..255, and 128 * (sum of a) is subtracted. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
-#include "native/kernels/avx512vnni/rows_32.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
@@ -42,14 +43,4 @@ struct Q8_0 {
 };
 
 }  // namespace
-
-void matmul_q8_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q8_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

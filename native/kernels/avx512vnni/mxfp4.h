@@ -1,9 +1,10 @@
 // MXFP4 on AVX-512 VNNI. The table's values are 12 larger, 0..24, so that they are unsigned, and
-// 12 * (sum of a) is subtracted per block.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// 12 * (sum of a) is subtracted per block. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
-#include "native/kernels/avx512vnni/rows_32.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
@@ -65,14 +66,4 @@ struct MXFP4 {
 };
 
 }  // namespace
-
-void matmul_mxfp4(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<MXFP4>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

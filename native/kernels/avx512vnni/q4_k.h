@@ -1,6 +1,8 @@
-// Q4_K on AVX-512 VNNI. A sum of four products is at most 4 * 15 * 127 = 7,620 and fits into int16.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// Q4_K on AVX-512 VNNI. A sum of four products is at most 4 * 15 * 127 = 7,620 and fits into int16. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/scales_6bit.h"
 #include "native/kernels/blocks.h"
@@ -50,14 +52,4 @@ struct Q4K {
 };
 
 }  // namespace
-
-void matmul_q4_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q4K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,9 +1,10 @@
-// Q5_0 on AVX-512 VNNI. Weights stay unsigned, 0..31, and 16 * (sum of a) is subtracted per block.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// Q5_0 on AVX-512 VNNI. Weights stay unsigned, 0..31, and 16 * (sum of a) is subtracted per block. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/fields_32.h"
 #include "native/kernels/avx512vnni/fifth_bits.h"
-#include "native/kernels/avx512vnni/rows_32.h"
 #include "native/kernels/blocks.h"
 
 namespace hypura::kernels::avx512vnni {
@@ -34,14 +35,4 @@ struct Q5_0 {
 };
 
 }  // namespace
-
-void matmul_q5_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q5_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,8 +1,10 @@
 // IQ4_XS on AVX-512 VNNI. The table's values are 128 larger, 1..241, so that they are unsigned: in place
 // 128 * sum_j scale_j * sum32_j is subtracted once per block, in a strip each sub-block's sum begins at
-// -128 * sum32_j. Before that |isum| is at most 256 * 32 * 241 * 127 = 250,732,544.
-#if defined(__x86_64__)
-#include "native/kernels/avx512vnni/avx512vnni.h"
+// -128 * sum32_j. Before that |isum| is at most 256 * 32 * 241 * 127 = 250,732,544. Internal linkage (avx512vnni.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx512vnni/iq4_values.h"
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/blocks.h"
@@ -98,14 +100,4 @@ struct IQ4XS {
 };
 
 }  // namespace
-
-void matmul_iq4_xs(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<IQ4XS>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                  out_stride);
-}
-
 }  // namespace hypura::kernels::avx512vnni
-
-#endif  // __x86_64__

@@ -1,0 +1,227 @@
+// The frame of the 256-weight types on AMX: two strips of sixteen rows by groups of up to 16 or 32 positions, four chains of
+// tile products, which hide each other's latency.
+//
+// What the tiles give for one group is turned into floats (rule E2) while they multiply the next one: the two run on
+// different units, and both take about as long.
+// Internal linkage (amx_int8.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "native/kernels/activations.h"
+#include "native/kernels/amx_int8/planes.h"
+#include "native/kernels/amx_int8/tiles.h"
+#include "native/kernels/avx512vnni/k_rows.h"
+#include "native/kernels/avx512vnni/lanes.h"
+#include "native/kernels/avx512vnni/strip.h"
+#include "native/kernels/kernel_set.h"
+
+namespace hypura::kernels::amx_int8 {
+namespace {
+
+constexpr uint32_t kStrips = 2;
+// Positions of one pass over the rows. The more, the less unpacking costs; but their activations are to stay in L2 from one pair of
+// strips to the next: 1.3 MB of 4,096 columns.
+constexpr uint32_t kPassPositions = 256;
+
+template <typename Type, typename Planes>
+struct KTiles {
+  using Strip = PlaneStrip<Planes>;
+  static constexpr int kPlanes = Planes::kPlanes;
+  static constexpr uint32_t kGroupTiles = 2 / kPlanes;  // of positions
+  static constexpr uint32_t kGroupPositions = kGroupTiles * kTileRows;
+
+  // Sums of a group: [strip][plane][position][row].
+  struct alignas(64) Sums {
+    int32_t of[kStrips][kPlanes][kGroupPositions][16];
+  };
+
+  // A group of positions in one block of 256 weights.
+  struct Group {
+    const uint8_t* activations;
+    float* acc;  // [position][strip][row]
+    uint32_t n;
+  };
+
+  // Tiles 0-3 sums; A: 4, with two tiles of positions also 5; B: 6 and 7, with one tile of positions 5 to 7.
+  static uint32_t first_tile_rows(uint32_t n) { return n > kTileRows ? (n + 1) / 2 : n; }
+
+  static void configure(uint32_t n) {
+    TileConfig config;
+    const uint32_t rows[2] = {first_tile_rows(n), n - first_tile_rows(n)};
+    for (uint32_t c = 0; c < 4; ++c) {
+      const uint32_t n_rows = rows[kGroupTiles == 2 ? c / kStrips : 0];
+      if (n_rows != 0) config.set(static_cast<int>(c), n_rows, kTileBytes);
+    }
+    config.set(4, rows[0], kTileBytes);
+    config.set(5, kGroupTiles == 1 ? kTileRows : rows[1] != 0 ? rows[1] : 1, kTileBytes);
+    for (int b = 6; b < 8; ++b) config.set(b, kTileRows, kTileBytes);
+    config.load();
+  }
+
+  template <int kC, int kA, int kB>
+  static void multiply() {
+    multiply_tiles<Planes::kSigned, kC, kA, kB>();
+  }
+
+  // 64 of the 256 weights.
+  template <uint32_t kTilesUsed>
+  static void multiply_quarter(const Strip w[kStrips], const uint8_t* a, uint64_t stride, uint32_t first, int quarter) {
+    load_tile<4>(a, stride);
+    if constexpr (kPlanes == 2) {
+      load_tile<5>(w[0].plane[0][16 * quarter], kTileBytes);
+      multiply<0, 4, 5>();
+      load_tile<6>(w[0].plane[1][16 * quarter], kTileBytes);
+      multiply<1, 4, 6>();
+      load_tile<7>(w[1].plane[0][16 * quarter], kTileBytes);
+      multiply<2, 4, 7>();
+      load_tile<5>(w[1].plane[1][16 * quarter], kTileBytes);
+      multiply<3, 4, 5>();
+    } else {
+      load_tile<6>(w[0].plane[0][16 * quarter], kTileBytes);
+      multiply<0, 4, 6>();
+      load_tile<7>(w[1].plane[0][16 * quarter], kTileBytes);
+      multiply<1, 4, 7>();
+      if constexpr (kTilesUsed == 2) {
+        load_tile<5>(a + first * stride, stride);
+        multiply<2, 5, 6>();
+        multiply<3, 5, 7>();
+      }
+    }
+  }
+
+  template <uint32_t kTilesUsed>
+  static void zero_sums() {
+    zero_tile<0>();
+    zero_tile<1>();
+    if constexpr (kPlanes == 2 || kTilesUsed == 2) {
+      zero_tile<2>();
+      zero_tile<3>();
+    }
+  }
+
+  template <uint32_t kTilesUsed>
+  static void store_sums(Sums& sums, uint32_t first) {
+    store_tile<0>(sums.of[0][0]);
+    if constexpr (kPlanes == 2) {
+      store_tile<1>(sums.of[0][1]);
+      store_tile<2>(sums.of[1][0]);
+      store_tile<3>(sums.of[1][1]);
+    } else {
+      store_tile<1>(sums.of[1][0]);
+      if constexpr (kTilesUsed == 2) {
+        store_tile<2>(sums.of[0][0] + first);
+        store_tile<3>(sums.of[1][0] + first);
+      }
+    }
+  }
+
+  // Positions begin .. end - 1 of a group whose sums are there.
+  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums, uint32_t begin,
+                     uint32_t end) {
+    for (uint32_t i = begin; i < end; ++i) {
+      const auto* a = reinterpret_cast<const ActivationA256*>(group.activations + i * stride);
+      const __m512 da = _mm512_set1_ps(a->d);
+#pragma GCC unroll 2
+      for (uint32_t t = 0; t < kStrips; ++t) {
+        float* at = group.acc + (i * kStrips + t) * 16;
+        __m512i isum = load_64(sums.of[t][0][i]);
+        if constexpr (kPlanes == 2)
+          isum = _mm512_add_epi32(isum, _mm512_slli_epi32(load_64(sums.of[t][1][i]), Planes::kShift));
+        if constexpr (Planes::kNegated) isum = _mm512_sub_epi32(_mm512_setzero_si512(), isum);
+        const __m512 d = _mm512_mul_ps(_mm512_load_ps(w[t].d), da);
+        __m512 sum = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(isum), _mm512_load_ps(at));
+        if constexpr (Type::kMins != 0) {
+          const int16_t* of_activations = Type::kMins == 8 ? a->sum32 : a->sum16;
+          __m512i msum = _mm512_setzero_si512();
+#pragma GCC unroll 8
+          for (int pair = 0; pair < Type::kMins / 2; ++pair)
+            msum = _mm512_dpwssd_epi32(msum, load_64(w[t].mins[pair]),
+                                       avx512vnni::broadcast_4(of_activations + 2 * pair));
+          const __m512 dmin = _mm512_mul_ps(_mm512_load_ps(w[t].dmin), da);
+          sum = _mm512_fnmadd_ps(dmin, _mm512_cvtepi32_ps(msum), sum);
+        }
+        _mm512_store_ps(at, sum);
+      }
+    }
+  }
+
+  // Multiplies `now`, and finishes `before` meanwhile.
+  template <uint32_t kTilesUsed>
+  static void step(const Strip w[kStrips], const Group& now, Sums& sums, const Group& before, const Sums& sums_before,
+                   uint64_t stride) {
+    const uint32_t first = first_tile_rows(now.n);
+    zero_sums<kTilesUsed>();
+    for (int quarter = 0; quarter < 4; ++quarter) {
+      multiply_quarter<kTilesUsed>(
+          w, now.activations + __builtin_offsetof(ActivationA256, q) + 64 * quarter, stride, first, quarter);
+      const auto share = [&](int q) { return before.n * static_cast<uint32_t>(q) / 4; };
+      finish(w, before, stride, sums_before, share(quarter), share(quarter + 1));
+    }
+    store_sums<kTilesUsed>(sums, first);
+  }
+
+  // 32 rows times at most kPassPositions positions.
+  static void rows_of_two_strips(const uint8_t* rows, uint64_t row_bytes, uint32_t n_blocks, const uint8_t* activations,
+                                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
+    using Block = typename Type::Block;
+    alignas(64) float acc[kPassPositions * kStrips * 16];
+    for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
+    Strip strips[kStrips];
+    Sums sums[2];
+    const Groups groups(n_positions, kGroupPositions);
+    uint32_t configured = 0;
+    for (uint32_t b = 0; b < n_blocks; ++b) {
+      const uint8_t* w = rows + b * sizeof(Block);
+      for (uint32_t t = 0; t < kStrips; ++t) {
+        avx512vnni::Strip unpacked;
+        Type::unpack(w + t * kTileRows * row_bytes, row_bytes, unpacked);
+        strips[t].take(unpacked, Type::kSubBlockSteps, Type::kMins / 2);
+      }
+      avx512vnni::RowsAhead<sizeof(Block), kStrips * kTileRows> ahead(w + sizeof(Block), row_bytes, groups.n);
+      Group now{activations + b * sizeof(ActivationA256), acc, 0}, before = now;
+      for (uint32_t g = 0; g < groups.n; ++g) {
+        ahead.ask_for_share();
+        now.n = groups.size_of(g);
+        if (now.n != configured) configure(configured = now.n);
+        if (kGroupTiles == 2 && now.n > kTileRows)
+          step<2>(strips, now, sums[g % 2], before, sums[1 - g % 2], stride);
+        else
+          step<1>(strips, now, sums[g % 2], before, sums[1 - g % 2], stride);
+        before = now;
+        now.activations += now.n * stride;
+        now.acc += now.n * kStrips * 16;
+      }
+      finish(strips, before, stride, sums[(groups.n - 1) % 2], 0, before.n);
+    }
+    for (uint32_t p = 0; p < n_positions; ++p)
+      for (uint32_t t = 0; t < kStrips; ++t)
+        _mm512_storeu_ps(out + p * out_stride + t * kTileRows, _mm512_load_ps(acc + (p * kStrips + t) * 16));
+  }
+};
+
+// Pairs of strips by tiles where they pay, what remains by kRest.
+template <typename Tiles, typename Block, uint32_t kBlockWeights, uint32_t kPositionsMin, auto* kRest>
+inline void matmul_tiles(const void* weights, uint32_t n_cols, RowRange rows, const void* activations, uint64_t stride,
+                         uint32_t n_positions, float* out, uint64_t out_stride) {
+  const uint32_t n_blocks = n_cols / kBlockWeights, n_rows = kStrips * kTileRows;
+  if (n_positions >= kPositionsMin && rows.end - rows.begin >= n_rows) {
+    const uint64_t row_bytes = n_blocks * sizeof(Block);
+    const uint32_t end = rows.begin + (rows.end - rows.begin) / n_rows * n_rows;
+    for (uint32_t p = 0; p < n_positions; p += kPassPositions) {
+      const uint32_t n = n_positions - p < kPassPositions ? n_positions - p : kPassPositions;
+      for (uint32_t r = rows.begin; r < end; r += n_rows)
+        Tiles::rows_of_two_strips(static_cast<const uint8_t*>(weights) + r * row_bytes, row_bytes, n_blocks,
+                                  static_cast<const uint8_t*>(activations) + p * stride, stride, n,
+                                  out + p * out_stride + r, out_stride);
+    }
+    release_tiles();
+    rows.begin = end;
+  }
+  if (rows.begin < rows.end) kRest(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
+}
+
+}  // namespace
+}  // namespace hypura::kernels::amx_int8

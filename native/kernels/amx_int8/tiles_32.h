@@ -1,0 +1,162 @@
+// The frame of the 32-weight types on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile product is one
+// block deep, because every block has a scale of its own in weights and activations; four blocks' terms are added while
+// the tiles multiply the next four (rule E3). Internal linkage (amx_int8.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "native/kernels/activations.h"
+#include "native/kernels/amx_int8/k_tiles.h"
+#include "native/kernels/amx_int8/tiles.h"
+#include "native/kernels/avx512vnni/rows_32.h"
+
+namespace hypura::kernels::amx_int8 {
+namespace {
+
+template <typename Type>
+struct Tiles32 {
+  using Block = typename Type::Block;
+  using Strip = avx512vnni::Strip32;
+  static constexpr uint32_t kGroupBlocks = 8, kHalfBlocks = 4;
+
+  // Sums of half a group of blocks: [block][strip][position][row].
+  struct alignas(64) Sums {
+    int32_t of[kHalfBlocks][kStrips][kTileRows][16];
+  };
+  // The first half's terms, added: [position][strip][row].
+  struct alignas(64) Terms {
+    float of[kTileRows][kStrips][16];
+  };
+
+  // Half a group of blocks of up to sixteen positions.
+  struct Half {
+    const uint8_t* activations;
+    float* acc;  // [position][strip][row]
+    uint32_t n;
+    uint32_t which;
+  };
+
+  // Tiles 0-3 sums, 4 and 5 A, 6 and 7 B.
+  static void configure(uint32_t n) {
+    TileConfig config;
+    for (int c = 0; c < 4; ++c) config.set(c, n, kTileBytes);
+    for (int a = 4; a < 6; ++a) config.set(a, n, 32);
+    for (int b = 6; b < 8; ++b) config.set(b, 8, kTileBytes);
+    config.load();
+  }
+
+  // Block kBlock % 2 of two: the tiles take turns.
+  template <int kTurn>
+  static void multiply_block(const Strip w[kStrips], const ActivationA32* a, uint64_t stride, uint32_t block,
+                             int32_t (*sums)[kTileRows][16]) {
+    load_tile<4 + kTurn>(a->q[block], stride);
+    zero_tile<2 * kTurn>();
+    load_tile<6>(w[0].q[block], kTileBytes);
+    multiply_tiles<true, 2 * kTurn, 4 + kTurn, 6>();
+    zero_tile<2 * kTurn + 1>();
+    load_tile<7>(w[1].q[block], kTileBytes);
+    multiply_tiles<true, 2 * kTurn + 1, 4 + kTurn, 7>();
+    store_tile<2 * kTurn>(sums[0]);
+    store_tile<2 * kTurn + 1>(sums[1]);
+  }
+
+  static void finish(const Strip w[kStrips], const Half& half, uint64_t stride, const Sums& sums, Terms& terms,
+                     uint32_t begin, uint32_t end) {
+    const uint32_t first = half.which * kHalfBlocks;
+#pragma GCC unroll 2
+    for (uint32_t t = 0; t < kStrips; ++t) {
+      __m512 d[kHalfBlocks], m[kHalfBlocks];
+#pragma GCC unroll 4
+      for (uint32_t k = 0; k < kHalfBlocks; ++k) {
+        d[k] = _mm512_load_ps(w[t].d[first + k]);
+        if constexpr (Type::kMins) m[k] = _mm512_load_ps(w[t].m[first + k]);
+      }
+      for (uint32_t i = begin; i < end; ++i) {
+        const auto* a = reinterpret_cast<const ActivationA32*>(half.activations + i * stride);
+        __m512 term[kHalfBlocks];
+#pragma GCC unroll 4
+        for (uint32_t k = 0; k < kHalfBlocks; ++k) {
+          const __m512 both = _mm512_mul_ps(d[k], _mm512_set1_ps(a->d[first + k]));
+          const __m512 f = _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[k][t][i]));
+          if constexpr (Type::kMins)
+            term[k] = _mm512_fmadd_ps(
+                both, f,
+                _mm512_mul_ps(m[k], _mm512_set1_ps(a->d[first + k] * static_cast<float>(a->sum[first + k]))));
+          else
+            term[k] = _mm512_mul_ps(both, f);
+        }
+        const __m512 added =
+            _mm512_add_ps(_mm512_add_ps(term[0], term[1]), _mm512_add_ps(term[2], term[3]));
+        if (half.which == 0) {
+          _mm512_store_ps(terms.of[i][t], added);
+        } else {
+          float* at = half.acc + (i * kStrips + t) * 16;
+          _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at),
+                                            _mm512_add_ps(_mm512_load_ps(terms.of[i][t]), added)));
+        }
+      }
+    }
+  }
+
+  // Multiplies `now`, and finishes `before` meanwhile.
+  static void step(const Strip w[kStrips], const Half& now, Sums& sums, const Half& before, const Sums& sums_before,
+                   Terms& terms, uint64_t stride) {
+    const auto* a = reinterpret_cast<const ActivationA32*>(now.activations);
+    const uint32_t first = now.which * kHalfBlocks;
+    for (uint32_t k = 0; k < kHalfBlocks; k += 2) {
+      multiply_block<0>(w, a, stride, first + k, sums.of[k]);
+      multiply_block<1>(w, a, stride, first + k + 1, sums.of[k + 1]);
+      finish(w, before, stride, sums_before, terms, before.n * k / 4, before.n * (k + 2) / 4);
+    }
+  }
+
+  // Weights as signed bytes, worth what they say.
+  static void unpack(const uint8_t* rows, uint64_t row_bytes, uint32_t n_present, Strip& strip) {
+    avx512vnni::Rows32<Type>::unpack(rows, row_bytes, n_present, strip);
+    const __m512i offset = _mm512_set1_epi8(static_cast<char>(Type::kOffset));
+    if constexpr (Type::kOffset != 0)
+      for (uint32_t k = 0; k < n_present; ++k)
+#pragma GCC unroll 8
+        for (int s = 0; s < 8; ++s)
+          _mm512_store_si512(strip.q[k][s], _mm512_sub_epi8(_mm512_load_si512(strip.q[k][s]), offset));
+  }
+
+  static void rows_of_two_strips(const uint8_t* rows, uint64_t row_bytes, uint32_t n_blocks, const uint8_t* activations,
+                                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
+    alignas(64) float acc[kPassPositions * kStrips * 16];
+    for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
+    Strip strips[kStrips];
+    Sums sums[2];
+    Terms terms;
+    const Groups groups(n_positions, kTileRows);
+    uint32_t configured = 0;
+    for (uint32_t b = 0; b < n_blocks; b += kGroupBlocks) {
+      const uint8_t* w = rows + b * sizeof(Block);
+      const uint32_t n_present = n_blocks - b < kGroupBlocks ? n_blocks - b : kGroupBlocks;
+      for (uint32_t t = 0; t < kStrips; ++t) unpack(w + t * kTileRows * row_bytes, row_bytes, n_present, strips[t]);
+      avx512vnni::RowsAhead<kGroupBlocks * sizeof(Block), kStrips * kTileRows> ahead(
+          w + kGroupBlocks * sizeof(Block), row_bytes, groups.n);
+      Half now{activations + b / kGroupBlocks * sizeof(ActivationA32), acc, 0, 0}, before = now;
+      for (uint32_t g = 0; g < groups.n; ++g) {
+        ahead.ask_for_share();
+        now.n = groups.size_of(g);
+        if (now.n != configured) configure(configured = now.n);
+        for (now.which = 0; now.which < 2; ++now.which) {
+          step(strips, now, sums[now.which], before, sums[1 - now.which], terms, stride);
+          before = now;
+        }
+        now.activations += now.n * stride;
+        now.acc += now.n * kStrips * 16;
+      }
+      finish(strips, before, stride, sums[1], terms, 0, before.n);
+    }
+    for (uint32_t p = 0; p < n_positions; ++p)
+      for (uint32_t t = 0; t < kStrips; ++t)
+        _mm512_storeu_ps(out + p * out_stride + t * kTileRows, _mm512_load_ps(acc + (p * kStrips + t) * 16));
+  }
+};
+
+}  // namespace
+}  // namespace hypura::kernels::amx_int8
