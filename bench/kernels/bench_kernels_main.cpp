@@ -5,7 +5,7 @@
 //
 // Weights are taken from memory: each burst reads another part of a buffer much larger than the last-level cache. The ceiling
 // of a cell is its roofline, min(int8 or float peak, bandwidth x operations per byte of weights), from bursts interleaved
-// with the kernel's own, so that a busy neighbour slows both. Best and median of bursts of about two milliseconds.
+// with the kernel's own, so that a busy neighbour slows both. Best and median of bursts of some milliseconds.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -23,6 +23,7 @@
 #include "native/kernels/kernel_set.h"
 #include "native/kernels/quant_types.h"
 #include "native/kernels/reference_weights.h"
+#include "native/kernels/row_pieces.h"
 #include "native/kernels/thread_pool.h"
 
 namespace hypura::bench {
@@ -31,9 +32,9 @@ namespace {
 using namespace kernels;
 
 constexpr uint64_t kPoolBytes = uint64_t{512} << 20;
-// Work of one burst and thread: about two milliseconds at the peak, short beside a time slice.
-constexpr double kOperationsPerBurst = 1.5e9;
-constexpr double kBurstSeconds = 0.003;
+// Work of one burst and thread: some five milliseconds, in pieces of the size that a layer gives, and not long beside a time slice.
+constexpr double kOperationsPerBurst = 4e9;
+constexpr double kBurstSeconds = 0.006;
 constexpr uint64_t kReadBytes = uint64_t{32} << 20;
 
 struct Options {
@@ -148,12 +149,12 @@ void measure(const Options& options, const Cell& cell, WeightPool& weights, Thre
   const uint32_t n_rows = std::min(weights.n_rows(), std::max(32 * n_threads, static_cast<uint32_t>(wanted) / 64 * 64));
   std::vector<float> out(uint64_t{n_rows} * m);
   const MatmulFunction matmul = cell.set.matmul(cell.type.type);
-  const uint32_t grain = std::clamp<uint32_t>(static_cast<uint32_t>(256 * 1024.0 * 2 / per_row) / 32 * 32, 32, 512);
   uint32_t first = 0;  // row of the pool at which the next burst begins
   const auto burst = [&](uint32_t rows) {
     if (first + rows > weights.n_rows()) first = 0;
     const uint8_t* from = weights.bytes() + first * row;
     first += rows;
+    const uint32_t grain = rows_per_piece(rows, cell.n_cols, m, n_threads);  // as the engine cuts it
     pool.for_each(rows, grain, [&](uint32_t begin, uint32_t end, uint32_t) {
       matmul(from, cell.n_cols, {begin, end}, activations, stride, m, out.data(), n_rows);
     });

@@ -1,8 +1,6 @@
 // The frame of the 256-weight types on AMX: two strips of sixteen rows by groups of up to 16 or 32 positions, four chains of
-// tile products, which hide each other's latency.
-//
-// What the tiles give for one group is turned into floats (rule E2) while they multiply the next one: the two run on
-// different units, and both take about as long.
+// tile products, which hide each other's latency. What they give is turned into floats (rule E2) at once: doing so while the tiles
+// multiply the next group gained nothing, and the second buffer cost L1 (docs/decisions/0019).
 // Internal linkage (amx_int8.h).
 #pragma once
 
@@ -118,10 +116,8 @@ struct KTiles {
     }
   }
 
-  // Positions begin .. end - 1 of a group whose sums are there.
-  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums, uint32_t begin,
-                     uint32_t end) {
-    for (uint32_t i = begin; i < end; ++i) {
+  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums) {
+    for (uint32_t i = 0; i < group.n; ++i) {
       const auto* a = reinterpret_cast<const ActivationA256*>(group.activations + i * stride);
       const __m512 da = _mm512_set1_ps(a->d);
 #pragma GCC unroll 2
@@ -148,19 +144,16 @@ struct KTiles {
     }
   }
 
-  // Multiplies `now`, and finishes `before` meanwhile.
   template <uint32_t kTilesUsed>
-  static void step(const Strip w[kStrips], const Group& now, Sums& sums, const Group& before, const Sums& sums_before,
-                   uint64_t stride) {
-    const uint32_t first = first_tile_rows(now.n);
+  static void multiply_group(const Strip w[kStrips], const Group& group, uint64_t stride) {
+    const uint32_t first = first_tile_rows(group.n);
     zero_sums<kTilesUsed>();
-    for (int quarter = 0; quarter < 4; ++quarter) {
+    for (int quarter = 0; quarter < 4; ++quarter)
       multiply_quarter<kTilesUsed>(
-          w, now.activations + __builtin_offsetof(ActivationA256, q) + 64 * quarter, stride, first, quarter);
-      const auto share = [&](int q) { return before.n * static_cast<uint32_t>(q) / 4; };
-      finish(w, before, stride, sums_before, share(quarter), share(quarter + 1));
-    }
+          w, group.activations + __builtin_offsetof(ActivationA256, q) + 64 * quarter, stride, first, quarter);
+    Sums sums;
     store_sums<kTilesUsed>(sums, first);
+    finish(w, group, stride, sums);
   }
 
   // 32 rows times at most kPassPositions positions.
@@ -170,7 +163,6 @@ struct KTiles {
     alignas(64) float acc[kPassPositions * kStrips * 16];
     for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
     Strip strips[kStrips];
-    Sums sums[2];
     const Groups groups(n_positions, kGroupPositions);
     uint32_t configured = 0;
     for (uint32_t b = 0; b < n_blocks; ++b) {
@@ -181,20 +173,18 @@ struct KTiles {
         strips[t].take(unpacked, Type::kSubBlockSteps, Type::kMins / 2);
       }
       avx512vnni::RowsAhead<sizeof(Block), kStrips * kTileRows> ahead(w + sizeof(Block), row_bytes, groups.n);
-      Group now{activations + b * sizeof(ActivationA256), acc, 0}, before = now;
+      Group group{activations + b * sizeof(ActivationA256), acc, 0};
       for (uint32_t g = 0; g < groups.n; ++g) {
         ahead.ask_for_share();
-        now.n = groups.size_of(g);
-        if (now.n != configured) configure(configured = now.n);
-        if (kGroupTiles == 2 && now.n > kTileRows)
-          step<2>(strips, now, sums[g % 2], before, sums[1 - g % 2], stride);
+        group.n = groups.size_of(g);
+        if (group.n != configured) configure(configured = group.n);
+        if (kGroupTiles == 2 && group.n > kTileRows)
+          multiply_group<2>(strips, group, stride);
         else
-          step<1>(strips, now, sums[g % 2], before, sums[1 - g % 2], stride);
-        before = now;
-        now.activations += now.n * stride;
-        now.acc += now.n * kStrips * 16;
+          multiply_group<1>(strips, group, stride);
+        group.activations += group.n * stride;
+        group.acc += group.n * kStrips * 16;
       }
-      finish(strips, before, stride, sums[(groups.n - 1) % 2], 0, before.n);
     }
     for (uint32_t p = 0; p < n_positions; ++p)
       for (uint32_t t = 0; t < kStrips; ++t)

@@ -1,6 +1,6 @@
 // The frame of the 32-weight types on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile product is one
-// block deep, because every block has a scale of its own in weights and activations; four blocks' terms are added while
-// the tiles multiply the next four (rule E3). Internal linkage (amx_int8.h).
+// block deep, because every block has a scale of its own in weights and activations; the terms of four blocks are added at once
+// (rule E3). Internal linkage (amx_int8.h).
 #pragma once
 
 #include <immintrin.h>
@@ -62,8 +62,7 @@ struct Tiles32 {
     store_tile<2 * kTurn + 1>(sums[1]);
   }
 
-  static void finish(const Strip w[kStrips], const Half& half, uint64_t stride, const Sums& sums, Terms& terms,
-                     uint32_t begin, uint32_t end) {
+  static void finish(const Strip w[kStrips], const Half& half, uint64_t stride, const Sums& sums, Terms& terms) {
     const uint32_t first = half.which * kHalfBlocks;
 #pragma GCC unroll 2
     for (uint32_t t = 0; t < kStrips; ++t) {
@@ -73,7 +72,7 @@ struct Tiles32 {
         d[k] = _mm512_load_ps(w[t].d[first + k]);
         if constexpr (Type::kMins) m[k] = _mm512_load_ps(w[t].m[first + k]);
       }
-      for (uint32_t i = begin; i < end; ++i) {
+      for (uint32_t i = 0; i < half.n; ++i) {
         const auto* a = reinterpret_cast<const ActivationA32*>(half.activations + i * stride);
         __m512 term[kHalfBlocks];
 #pragma GCC unroll 4
@@ -100,16 +99,15 @@ struct Tiles32 {
     }
   }
 
-  // Multiplies `now`, and finishes `before` meanwhile.
-  static void step(const Strip w[kStrips], const Half& now, Sums& sums, const Half& before, const Sums& sums_before,
-                   Terms& terms, uint64_t stride) {
-    const auto* a = reinterpret_cast<const ActivationA32*>(now.activations);
-    const uint32_t first = now.which * kHalfBlocks;
+  static void multiply_half(const Strip w[kStrips], const Half& half, Terms& terms, uint64_t stride) {
+    const auto* a = reinterpret_cast<const ActivationA32*>(half.activations);
+    const uint32_t first = half.which * kHalfBlocks;
+    Sums sums;
     for (uint32_t k = 0; k < kHalfBlocks; k += 2) {
       multiply_block<0>(w, a, stride, first + k, sums.of[k]);
       multiply_block<1>(w, a, stride, first + k + 1, sums.of[k + 1]);
-      finish(w, before, stride, sums_before, terms, before.n * k / 4, before.n * (k + 2) / 4);
     }
+    finish(w, half, stride, sums, terms);
   }
 
   // Weights as signed bytes, worth what they say.
@@ -128,7 +126,6 @@ struct Tiles32 {
     alignas(64) float acc[kPassPositions * kStrips * 16];
     for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
     Strip strips[kStrips];
-    Sums sums[2];
     Terms terms;
     const Groups groups(n_positions, kTileRows);
     uint32_t configured = 0;
@@ -138,19 +135,15 @@ struct Tiles32 {
       for (uint32_t t = 0; t < kStrips; ++t) unpack(w + t * kTileRows * row_bytes, row_bytes, n_present, strips[t]);
       avx512vnni::RowsAhead<kGroupBlocks * sizeof(Block), kStrips * kTileRows> ahead(
           w + kGroupBlocks * sizeof(Block), row_bytes, groups.n);
-      Half now{activations + b / kGroupBlocks * sizeof(ActivationA32), acc, 0, 0}, before = now;
+      Half half{activations + b / kGroupBlocks * sizeof(ActivationA32), acc, 0, 0};
       for (uint32_t g = 0; g < groups.n; ++g) {
         ahead.ask_for_share();
-        now.n = groups.size_of(g);
-        if (now.n != configured) configure(configured = now.n);
-        for (now.which = 0; now.which < 2; ++now.which) {
-          step(strips, now, sums[now.which], before, sums[1 - now.which], terms, stride);
-          before = now;
-        }
-        now.activations += now.n * stride;
-        now.acc += now.n * kStrips * 16;
+        half.n = groups.size_of(g);
+        if (half.n != configured) configure(configured = half.n);
+        for (half.which = 0; half.which < 2; ++half.which) multiply_half(strips, half, terms, stride);
+        half.activations += half.n * stride;
+        half.acc += half.n * kStrips * 16;
       }
-      finish(strips, before, stride, sums[1], terms, 0, before.n);
     }
     for (uint32_t p = 0; p < n_positions; ++p)
       for (uint32_t t = 0; t < kStrips; ++t)

@@ -5,26 +5,14 @@
 #include <atomic>
 #include <string>
 
-#include "native/base/bytes.h"
 #include "native/base/check.h"
 #include "native/base/hot_path_guard.h"
+#include "native/kernels/row_pieces.h"
 
 namespace hypura::model {
 namespace {
 
 using kernels::ActivationForm;
-
-// A piece of work should take some ten microseconds: long beside the counter it is taken from, short beside a layer.
-constexpr uint64_t kProductsPerPiece = 256 * 1024;
-// Pieces begin at multiples of the rows that the matmul kernels take at once: two strips of sixteen on AVX-512.
-constexpr uint32_t kRowsPerStrip = 32;
-constexpr uint32_t kRowsPerPieceMax = 512;
-
-uint32_t rows_per_piece(uint32_t n_cols, uint64_t n_positions) {
-  const uint64_t products_per_row = std::max<uint64_t>(1, n_cols * n_positions);
-  const uint64_t rows = align_up(kProductsPerPiece / products_per_row, kRowsPerStrip);
-  return static_cast<uint32_t>(std::clamp<uint64_t>(rows, kRowsPerStrip, kRowsPerPieceMax));
-}
 
 }  // namespace
 
@@ -84,7 +72,7 @@ void multiply(const Sweep& sweep, std::span<const Segment> segments, uint32_t n_
     n_outputs += uint64_t{segment.n_rows} * segment.n_positions;
   }
   if (n_rows == 0) return;
-  const uint32_t grain = rows_per_piece(n_cols, n_outputs / n_rows);
+  const uint32_t grain = kernels::rows_per_piece(n_rows, n_cols, n_outputs / n_rows, sweep.pool.n_threads());
   sweep.pool.for_each(n_rows, grain, [&](uint32_t begin, uint32_t end, uint32_t) {
     uint32_t first = 0;  // row of the job at which the segment begins
     for (const Segment& segment : segments) {
