@@ -17,7 +17,7 @@ using Matmul = void(const void* weights, uint32_t n_cols, RowRange rows, const v
                     uint64_t activation_stride, uint32_t n_positions, float* out,
                     uint64_t out_stride);
 
-Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
+Matmul matmul_q4_0, matmul_q5_0, matmul_q8_0;
 Matmul matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k;
 Matmul matmul_iq4_nl, matmul_iq4_xs, matmul_mxfp4;
 

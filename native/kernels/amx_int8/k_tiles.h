@@ -24,6 +24,19 @@ constexpr uint32_t kStrips = 2;
 // strips to the next: 1.3 MB of 4,096 columns.
 constexpr uint32_t kPassPositions = 256;
 
+// Activations of a pass that are more than this do not stay near until the next strips come, and the hardware does not follow a stride
+// of kilobytes: the next block's are asked for then, a whole block ahead.
+constexpr uint64_t kNearBytes = uint64_t{1} << 20;
+
+inline void ask_for_next_block(const uint8_t* activations, uint64_t stride, uint32_t n_positions) {
+  constexpr uint32_t kBytes = sizeof(ActivationA256);
+  static_assert(kBytes == sizeof(ActivationA32));
+  for (uint32_t i = 0; i < n_positions; ++i)
+#pragma GCC unroll 5
+    for (uint32_t at = 0; at < kBytes; at += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(activations + i * stride + kBytes + at), _MM_HINT_T1);
+}
+
 template <typename Type, typename Planes>
 struct KTiles {
   using Strip = PlaneStrip<Planes>;
@@ -174,10 +187,12 @@ struct KTiles {
       }
       avx512vnni::RowsAhead<sizeof(Block), kStrips * kTileRows> ahead(w + sizeof(Block), row_bytes, groups.n);
       Group group{activations + b * sizeof(ActivationA256), acc, 0};
+      const bool far = n_positions * stride > kNearBytes && b + 1 < n_blocks;
       for (uint32_t g = 0; g < groups.n; ++g) {
         ahead.ask_for_share();
         group.n = groups.size_of(g);
         if (group.n != configured) configure(configured = group.n);
+        if (far) ask_for_next_block(group.activations, stride, group.n);
         if (kGroupTiles == 2 && group.n > kTileRows)
           multiply_group<2>(strips, group, stride);
         else

@@ -16,11 +16,15 @@ namespace {
 
 using namespace avx512vnni;
 
+// Below so many positions avx512vnni's strips were faster (docs/decisions/0019).
+template <typename Planes>
+constexpr uint32_t kPositionsMin = Planes::kPlanes == 1 ? 8 : 16;
+
 // kRest: avx512vnni's, for few positions and for rows that are no pair of strips.
 template <typename Type, typename Planes, avx512vnni::Matmul* kRest>
 inline void matmul(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                    uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_tiles<KTiles<Type, Planes>, typename Type::Block, 256, 4, kRest>(
+  matmul_tiles<KTiles<Type, Planes>, typename Type::Block, 256, kPositionsMin<Planes>, kRest>(
       weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 

@@ -1,4 +1,4 @@
-// The frame of the 32-weight types on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile product is one
+// The frame of the 32-weight types without minima on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile product is one
 // block deep, because every block has a scale of its own in weights and activations; the terms of four blocks are added at once
 // (rule E3). Internal linkage (amx_int8.h).
 #pragma once
@@ -17,6 +17,7 @@ namespace {
 
 template <typename Type>
 struct Tiles32 {
+  static_assert(!Type::kMins);
   using Block = typename Type::Block;
   using Strip = avx512vnni::Strip32;
   static constexpr uint32_t kGroupBlocks = 8, kHalfBlocks = 4;
@@ -66,25 +67,16 @@ struct Tiles32 {
     const uint32_t first = half.which * kHalfBlocks;
 #pragma GCC unroll 2
     for (uint32_t t = 0; t < kStrips; ++t) {
-      __m512 d[kHalfBlocks], m[kHalfBlocks];
+      __m512 d[kHalfBlocks];
 #pragma GCC unroll 4
-      for (uint32_t k = 0; k < kHalfBlocks; ++k) {
-        d[k] = _mm512_load_ps(w[t].d[first + k]);
-        if constexpr (Type::kMins) m[k] = _mm512_load_ps(w[t].m[first + k]);
-      }
+      for (uint32_t k = 0; k < kHalfBlocks; ++k) d[k] = _mm512_load_ps(w[t].d[first + k]);
       for (uint32_t i = 0; i < half.n; ++i) {
         const auto* a = reinterpret_cast<const ActivationA32*>(half.activations + i * stride);
         __m512 term[kHalfBlocks];
 #pragma GCC unroll 4
         for (uint32_t k = 0; k < kHalfBlocks; ++k) {
           const __m512 both = _mm512_mul_ps(d[k], _mm512_set1_ps(a->d[first + k]));
-          const __m512 f = _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[k][t][i]));
-          if constexpr (Type::kMins)
-            term[k] = _mm512_fmadd_ps(
-                both, f,
-                _mm512_mul_ps(m[k], _mm512_set1_ps(a->d[first + k] * static_cast<float>(a->sum[first + k]))));
-          else
-            term[k] = _mm512_mul_ps(both, f);
+          term[k] = _mm512_mul_ps(both, _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[k][t][i])));
         }
         const __m512 added =
             _mm512_add_ps(_mm512_add_ps(term[0], term[1]), _mm512_add_ps(term[2], term[3]));
@@ -136,10 +128,12 @@ struct Tiles32 {
       avx512vnni::RowsAhead<kGroupBlocks * sizeof(Block), kStrips * kTileRows> ahead(
           w + kGroupBlocks * sizeof(Block), row_bytes, groups.n);
       Half half{activations + b / kGroupBlocks * sizeof(ActivationA32), acc, 0, 0};
+      const bool far = n_positions * stride > kNearBytes && b + kGroupBlocks < n_blocks;
       for (uint32_t g = 0; g < groups.n; ++g) {
         ahead.ask_for_share();
         half.n = groups.size_of(g);
         if (half.n != configured) configure(configured = half.n);
+        if (far) ask_for_next_block(half.activations, stride, half.n);
         for (half.which = 0; half.which < 2; ++half.which) multiply_half(strips, half, terms, stride);
         half.activations += half.n * stride;
         half.acc += half.n * kStrips * 16;

@@ -1,4 +1,4 @@
-// Strips of the types of 32 weights, by tiles.
+// Strips of the types of 32 weights, by tiles. Those with minima, Q4_1 and Q5_1, gained nothing (docs/decisions/0019).
 #if defined(__x86_64__)
 #include "native/kernels/amx_int8/amx_int8.h"
 #include "native/kernels/amx_int8/tiles_32.h"
@@ -6,9 +6,7 @@
 #include "native/kernels/avx512vnni/iq4_nl.h"
 #include "native/kernels/avx512vnni/mxfp4.h"
 #include "native/kernels/avx512vnni/q4_0.h"
-#include "native/kernels/avx512vnni/q4_1.h"
 #include "native/kernels/avx512vnni/q5_0.h"
-#include "native/kernels/avx512vnni/q5_1.h"
 #include "native/kernels/avx512vnni/q8_0.h"
 
 namespace hypura::kernels::amx_int8 {
@@ -16,11 +14,14 @@ namespace {
 
 using namespace avx512vnni;
 
+// Below so many positions avx512vnni's strips were faster (docs/decisions/0019).
+constexpr uint32_t kPositionsMin = 20;
+
 // kRest: avx512vnni's, for few positions and for rows that are no pair of strips.
 template <typename Type, avx512vnni::Matmul* kRest>
 inline void matmul(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                    uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_tiles<Tiles32<Type>, typename Type::Block, 32, 4, kRest>(
+  matmul_tiles<Tiles32<Type>, typename Type::Block, 32, kPositionsMin, kRest>(
       weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 
@@ -38,17 +39,9 @@ void matmul_q4_0(const void* weights, uint32_t n_cols, RowRange rows, const void
                  uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
   matmul<Q4_0, avx512vnni::matmul_q4_0>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
-void matmul_q4_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul<Q4_1, avx512vnni::matmul_q4_1>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
-}
 void matmul_q5_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                  uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
   matmul<Q5_0, avx512vnni::matmul_q5_0>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
-}
-void matmul_q5_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul<Q5_1, avx512vnni::matmul_q5_1>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 void matmul_q8_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                  uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
