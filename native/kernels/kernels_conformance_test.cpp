@@ -83,7 +83,7 @@ TEST(every_set_gives_the_bits_of_the_scalar_set) {
            {Bytes::kOrdinary, Bytes::kHostile, Bytes::kAllZero, Bytes::kAllOnes}) {
         const std::vector<uint8_t> weights =
             testing::random_rows(type.type, n_rows, n_cols, kind, rng);
-        for (const uint32_t n_positions : {1u, 2u, 3u, 4u, 5u, 8u, 17u, 33u}) {
+        for (const uint32_t n_positions : {1u, 2u, 3u, 4u, 5u, 8u, 17u, 33u, 35u, 64u}) {
           const std::vector<float> x = normal_floats(uint64_t{n_positions} * n_cols, rng);
           const Activations a(scalar_set(), type.form, x, n_cols, n_positions);
           std::vector<float> want(uint64_t{n_rows} * n_positions), got(want.size());
@@ -117,7 +117,7 @@ std::vector<float> hostile_floats(uint64_t n, std::mt19937& rng) {
 
 TEST(hostile_activations_give_the_same_bits) {
   std::mt19937 rng(7);
-  const uint32_t n_rows = 35, n_positions = 9;
+  const uint32_t n_rows = 35, n_positions = 21;
   for (const QuantTypeInfo& type : quant_types()) {
     for (const uint32_t n_cols : column_counts(type)) {
       const std::vector<uint8_t> weights =
