@@ -138,13 +138,17 @@ constexpr KernelSet kAvx512Vnni = [] {
   return set;
 }();
 
-// Floats and types of 32 weights with minima are the AVX-512 set's, as is all that has few positions.
+// Floats are the AVX-512 set's.
 MatmulFunction amx_int8_matmul(QuantType type) {
   switch (type) {
     case QuantType::kQ4_0:
       return amx_int8::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return amx_int8::matmul_q4_1;
     case QuantType::kQ5_0:
       return amx_int8::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return amx_int8::matmul_q5_1;
     case QuantType::kQ8_0:
       return amx_int8::matmul_q8_0;
     case QuantType::kQ2_K:

@@ -2,8 +2,9 @@
 // (native/kernels/scalar).
 //
 // A tile product multiplies sixteen rows by sixteen positions, 64 weights deep, at eight times the speed of dpbusd. For few positions
-// it brings nothing: rows in place, floats and everything else are avx512vnni's. Its types (avx512vnni/q4_k.h and so on) are
-// shared: the files here compile them a second time, with their own flags and internal linkage.
+// it brings nothing: floats and everything else are avx512vnni's. Its types (avx512vnni/q4_k.h and so on) and frames are
+// shared: the files here compile them a second time, with their own flags and internal linkage, and with rows in the order
+// that suits the memory of Intel's cores, the only ones with tiles (RowOrder in avx512vnni/strip.h).
 //
 // The system must permit tile registers to the process before the first call (kernel_sets_x86.cpp). A kernel configures them on
 // entry and releases them on return, so that a thread carries 8 KiB of registers only while it multiplies.
@@ -17,7 +18,7 @@ using Matmul = void(const void* weights, uint32_t n_cols, RowRange rows, const v
                     uint64_t activation_stride, uint32_t n_positions, float* out,
                     uint64_t out_stride);
 
-Matmul matmul_q4_0, matmul_q5_0, matmul_q8_0;
+Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
 Matmul matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k;
 Matmul matmul_iq4_nl, matmul_iq4_xs, matmul_mxfp4;
 

@@ -45,6 +45,7 @@ struct KRows {
   static constexpr uint32_t kGroup = 1;
   static constexpr uint32_t kStripPositionsMin = 2;
 
+  template <RowOrder kOrder>
   static __m128 rows_in_place(const Block* const row[4], uint32_t n_blocks, const Activation* a,
                               uint64_t ahead) {
     // d of four rows, then dmin of four rows.
@@ -52,8 +53,7 @@ struct KRows {
     __m128 acc = _mm_setzero_ps();
     for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
       const Block* const here[4] = {row[0] + b, row[1] + b, row[2] + b, row[3] + b};
-      // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-      prefetch_rows<sizeof(Block)>(here, ahead);
+      prefetch_rows<kOrder, sizeof(Block)>(here, ahead);
       const FourBlocks four = Type::four_blocks(here, *a);
       const __m256 d = _mm256_mul_ps(_mm256_cvtph_ps(_mm_shuffle_epi8(four.halves, split)),
                                      _mm256_set1_ps(a->d));
@@ -163,11 +163,11 @@ inline void store_mins(const __m512i* bytes, Strip& strip) {
                        _mm512_shuffle_epi8(_mm512_srli_epi32(bytes[i / 2], 16 * (i % 2)), pair));
 }
 
-template <typename Type>
+template <typename Type, RowOrder kOrder = RowOrder::kNeighbours>
 inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                      uint64_t activation_stride, uint32_t n_positions, float* out,
                      uint64_t out_stride) {
-  matmul<KRows<Type>>(weights, n_cols / 256, rows, activations, activation_stride, n_positions, out,
+  matmul<KRows<Type>, kOrder>(weights, n_cols / 256, rows, activations, activation_stride, n_positions, out,
                       out_stride);
 }
 

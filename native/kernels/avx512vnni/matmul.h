@@ -5,8 +5,8 @@
 //   Block, Activation, Strip
 //   kGroup: blocks per Activation
 //   kStripPositionsMin: positions from which on a strip is faster than rows in place
-//   rows_in_place(row, n_blocks, a, ahead): rows row[0..3], not necessarily different ones, times one
-//     position; the rows `ahead` blocks after them are asked for meanwhile
+//   rows_in_place<kOrder>(row, n_blocks, a, ahead): rows row[0..3], not necessarily different ones, times one
+//     position; what is `ahead` bytes after them is asked for meanwhile
 //   unpack(rows, row_bytes, n, strip): n <= kGroup blocks of sixteen rows to a Strip
 //   strip_group<kStrips, kPositions>(strips, activations, stride, next, acc): one group of kStrips
 //     strips times kPositions positions; acc: [kPositions][kStrips][16]; `next` holds the activations
@@ -68,14 +68,60 @@ inline void strip_rows(const typename Frame::Block* rows, uint32_t n_blocks,
                        _mm512_load_ps(acc + (p * kStrips + t) * 16));
 }
 
+// The rows of a matrix.
+template <typename Block>
+struct Rows {
+  const Block* first;
+  uint32_t n_blocks;  // of a row
+
+  const Block* at(uint32_t r) const { return first + static_cast<uint64_t>(r) * n_blocks; }
+  uint64_t bytes() const { return n_blocks * sizeof(Block); }
+};
+
+// Rows begin .. begin + 4 n_quarter - 1, one of each quarter at a time.
 template <typename Frame>
+inline void quarters_in_place(const Rows<typename Frame::Block>& rows, uint32_t begin, uint32_t n_quarter,
+                              const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
+                              float* out, uint64_t out_stride) {
+  // Of a sequence that goes on: less came too late, more did not stay until it was used.
+  constexpr uint64_t kAheadBytes = 2048;
+  for (uint32_t r = begin; r < begin + n_quarter; ++r) {
+    const typename Frame::Block* const row[4] = {rows.at(r), rows.at(r + n_quarter), rows.at(r + 2 * n_quarter),
+                                                 rows.at(r + 3 * n_quarter)};
+    for (uint32_t p = 0; p < n_positions; ++p) {
+      const auto* x = reinterpret_cast<const typename Frame::Activation*>(activations + p * activation_stride);
+      alignas(16) float sum[4];
+      _mm_store_ps(sum, Frame::template rows_in_place<RowOrder::kQuarters>(row, rows.n_blocks, x, kAheadBytes));
+#pragma GCC unroll 4
+      for (uint32_t i = 0; i < 4; ++i) out[p * out_stride + r + i * n_quarter] = sum[i];
+    }
+  }
+}
+
+// Rows begin .. end - 1, four neighbours at a time.
+template <typename Frame>
+inline void neighbours_in_place(const Rows<typename Frame::Block>& rows, RowRange range,
+                                const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
+                                float* out, uint64_t out_stride) {
+  for (uint32_t r = range.begin; r < range.end; r += 4) {
+    const uint32_t n = range.end - r < 4 ? range.end - r : 4;
+    const typename Frame::Block* row[4];  // the last row again where there are fewer than four
+    for (uint32_t i = 0; i < 4; ++i) row[i] = rows.at(r + (i < n ? i : n - 1));
+    // Also beyond these rows: a thread's next piece mostly follows.
+    const uint64_t ahead = 4 * rows.bytes();
+    for (uint32_t p = 0; p < n_positions; ++p) {
+      const auto* x = reinterpret_cast<const typename Frame::Activation*>(activations + p * activation_stride);
+      _mm_mask_storeu_ps(out + p * out_stride + r, static_cast<__mmask8>((1u << n) - 1),
+                         Frame::template rows_in_place<RowOrder::kNeighbours>(row, rows.n_blocks, x, ahead));
+    }
+  }
+}
+
+template <typename Frame, RowOrder kOrder>
 inline void matmul(const void* weights, uint32_t n_blocks, RowRange rows, const void* activations,
                    uint64_t activation_stride, uint32_t n_positions, float* out,
                    uint64_t out_stride) {
-  using Block = typename Frame::Block;
-  const auto row_at = [&](uint32_t r) {
-    return static_cast<const Block*>(weights) + static_cast<uint64_t>(r) * n_blocks;
-  };
+  const Rows<typename Frame::Block> matrix{static_cast<const typename Frame::Block*>(weights), n_blocks};
   const uint8_t* a = static_cast<const uint8_t*>(activations);
   uint32_t end = rows.begin;
   if (n_positions >= Frame::kStripPositionsMin) {
@@ -84,27 +130,20 @@ inline void matmul(const void* weights, uint32_t n_blocks, RowRange rows, const 
       const uint8_t* at = a + p * activation_stride;
       uint32_t r = rows.begin;
       for (; r + 2 * kStripRows <= rows.end; r += 2 * kStripRows)
-        strip_rows<Frame, 2>(row_at(r), n_blocks, at, activation_stride, n,
+        strip_rows<Frame, 2>(matrix.at(r), n_blocks, at, activation_stride, n,
                              out + p * out_stride + r, out_stride);
       for (; r + kStripRows <= rows.end; r += kStripRows)
-        strip_rows<Frame, 1>(row_at(r), n_blocks, at, activation_stride, n,
+        strip_rows<Frame, 1>(matrix.at(r), n_blocks, at, activation_stride, n,
                              out + p * out_stride + r, out_stride);
       end = r;
     }
   }
-  for (uint32_t r = end; r < rows.end; r += 4) {
-    const uint32_t n = rows.end - r < 4 ? rows.end - r : 4;
-    const Block* row[4];  // the last row again where there are fewer than four
-    for (uint32_t i = 0; i < 4; ++i) row[i] = row_at(r + (i < n ? i : n - 1));
-    // Also beyond these rows: a thread's next piece mostly follows.
-    const uint64_t ahead = 4 * static_cast<uint64_t>(n_blocks);
-    for (uint32_t p = 0; p < n_positions; ++p) {
-      const auto* x =
-          reinterpret_cast<const typename Frame::Activation*>(a + p * activation_stride);
-      _mm_mask_storeu_ps(out + p * out_stride + r, static_cast<__mmask8>((1u << n) - 1),
-                         Frame::rows_in_place(row, n_blocks, x, ahead));
-    }
+  if constexpr (kOrder == RowOrder::kQuarters) {
+    const uint32_t n_quarter = (rows.end - end) / 4;
+    quarters_in_place<Frame>(matrix, end, n_quarter, a, activation_stride, n_positions, out, out_stride);
+    end += 4 * n_quarter;
   }
+  neighbours_in_place<Frame>(matrix, {end, rows.end}, a, activation_stride, n_positions, out, out_stride);
 }
 
 }  // namespace

@@ -116,14 +116,14 @@ struct Rows32 {
     return _mm_hadd_ps(group_of_two(row[0], row[1], group), group_of_two(row[2], row[3], group));
   }
 
+  template <RowOrder kOrder>
   static __m128 rows_in_place(const Block* const row[4], uint32_t n_blocks, const Activation* a,
                               uint64_t ahead) {
     __m128 acc = _mm_setzero_ps();
     uint32_t b = 0;
     for (; b + 8 <= n_blocks; b += 8, ++a) {
       const Block* const here[4] = {row[0] + b, row[1] + b, row[2] + b, row[3] + b};
-      // Four rows at once hide the sequence of addresses from the hardware's prefetcher.
-      prefetch_rows<8 * sizeof(Block)>(here, ahead);
+      prefetch_rows<kOrder, 8 * sizeof(Block)>(here, ahead);
       acc = _mm_add_ps(acc, group_in_place(here, *a));
     }
     if (b == n_blocks) return acc;
@@ -217,11 +217,11 @@ struct Rows32 {
   }
 };
 
-template <typename Type>
+template <typename Type, RowOrder kOrder = RowOrder::kNeighbours>
 inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                       uint64_t activation_stride, uint32_t n_positions, float* out,
                       uint64_t out_stride) {
-  matmul<Rows32<Type>>(weights, n_cols / 32, rows, activations, activation_stride, n_positions, out,
+  matmul<Rows32<Type>, kOrder>(weights, n_cols / 32, rows, activations, activation_stride, n_positions, out,
                        out_stride);
 }
 

@@ -33,13 +33,27 @@ __attribute__((always_inline)) inline void prefetch(const uint8_t* bytes) {
     _mm_prefetch(reinterpret_cast<const char*>(bytes + i), _MM_HINT_T0);
 }
 
-// kBytes of each of four rows, which at once hide the sequence of addresses from the hardware's prefetcher. A loop over the
-// rows, so that each instruction meets all four in turn: unrolled, a prefetch of its own per row costs Q4_K and Q5_K a
-// quarter of the bandwidth on Zen 5, probably because such an instruction has a stride that the hardware follows too.
-template <uint32_t kBytes, typename Block>
+// Which four rows are multiplied at once, and so how memory is asked for them (docs/decisions/0017).
+enum class RowOrder {
+  // Neighbours, while the next four are asked for: right on Zen 5. In a loop over the rows, so that each instruction meets all four in
+  // turn: unrolled, a prefetch of its own per row costs Q4_K and Q5_K a quarter of the bandwidth there, probably because such an
+  // instruction has a stride that the hardware follows too.
+  kNeighbours,
+  // One of each quarter of a piece, while what follows in the same row, and then in the row after it, is asked for: four long
+  // sequences, which the L2 prefetcher of Intel's cores follows with more requests at once than a core has of its own. Loops cost it time.
+  kQuarters,
+};
+
+// kBytes of each of four rows, `ahead` bytes after them.
+template <RowOrder kOrder, uint32_t kBytes, typename Block>
 __attribute__((always_inline)) inline void prefetch_rows(const Block* const rows[4], uint64_t ahead) {
+  if constexpr (kOrder == RowOrder::kNeighbours) {
 #pragma GCC unroll 1
-  for (int i = 0; i < 4; ++i) prefetch<kBytes>(reinterpret_cast<const uint8_t*>(rows[i] + ahead));
+    for (int i = 0; i < 4; ++i) prefetch<kBytes>(reinterpret_cast<const uint8_t*>(rows[i]) + ahead);
+  } else {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) prefetch<kBytes>(reinterpret_cast<const uint8_t*>(rows[i]) + ahead);
+  }
 }
 
 // The weights that the strips need next, a share of the rows per group of positions: their addresses
