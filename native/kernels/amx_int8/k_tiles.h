@@ -20,11 +20,10 @@ namespace hypura::kernels::amx_int8 {
 namespace {
 
 constexpr uint32_t kStrips = 2;
-// Positions of one pass over the rows. The more, the less unpacking costs; but their activations are to stay in L2 from one pair of
-// strips to the next: 1.3 MB of 4,096 columns.
+// Positions of one pass over the rows, at most. The more, the less unpacking costs.
 constexpr uint32_t kPassPositions = 256;
 
-// Activations of a pass that are more than this do not stay near until the next strips come, and the hardware does not follow a stride
+// Activations of a pass that are more than this do not stay in L2 until the next strips come. The hardware does not follow a stride
 // of kilobytes: the next block's are asked for then, a whole block ahead.
 constexpr uint64_t kNearBytes = uint64_t{1} << 20;
 
@@ -43,6 +42,12 @@ struct KTiles {
   static constexpr int kPlanes = Planes::kPlanes;
   static constexpr uint32_t kGroupTiles = 2 / kPlanes;  // of positions
   static constexpr uint32_t kGroupPositions = kGroupTiles * kTileRows;
+
+  // Half as many positions where that keeps their activations near.
+  static uint32_t pass_positions(uint64_t stride) {
+    const bool half = kPassPositions * stride > kNearBytes && kPassPositions / 2 * stride <= kNearBytes;
+    return half ? kPassPositions / 2 : kPassPositions;
+  }
 
   // Sums of a group: [strip][plane][position][row].
   struct alignas(64) Sums {
@@ -215,8 +220,9 @@ inline void matmul_tiles(const void* weights, uint32_t n_cols, RowRange rows, co
   if (n_positions >= kPositionsMin && rows.end - rows.begin >= n_rows) {
     const uint64_t row_bytes = n_blocks * sizeof(Block);
     const uint32_t end = rows.begin + (rows.end - rows.begin) / n_rows * n_rows;
-    for (uint32_t p = 0; p < n_positions; p += kPassPositions) {
-      const uint32_t n = n_positions - p < kPassPositions ? n_positions - p : kPassPositions;
+    const uint32_t pass = Tiles::pass_positions(stride);
+    for (uint32_t p = 0; p < n_positions; p += pass) {
+      const uint32_t n = n_positions - p < pass ? n_positions - p : pass;
       for (uint32_t r = rows.begin; r < end; r += n_rows)
         Tiles::rows_of_two_strips(static_cast<const uint8_t*>(weights) + r * row_bytes, row_bytes, n_blocks,
                                   static_cast<const uint8_t*>(activations) + p * stride, stride, n,

@@ -22,6 +22,8 @@ struct Tiles32 {
   using Strip = avx512vnni::Strip32;
   static constexpr uint32_t kGroupBlocks = 8, kHalfBlocks = 4;
 
+  static constexpr uint32_t pass_positions(uint64_t) { return kPassPositions; }
+
   // Sums of half a group of blocks: [block][strip][position][row].
   struct alignas(64) Sums {
     int32_t of[kHalfBlocks][kStrips][kTileRows][16];
