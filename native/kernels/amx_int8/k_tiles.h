@@ -9,36 +9,21 @@
 #include <cstdint>
 
 #include "native/kernels/activations.h"
+#include "native/kernels/amx_int8/matmul.h"
 #include "native/kernels/amx_int8/planes.h"
 #include "native/kernels/amx_int8/tiles.h"
 #include "native/kernels/avx512vnni/k_rows.h"
 #include "native/kernels/avx512vnni/lanes.h"
-#include "native/kernels/avx512vnni/strip.h"
-#include "native/kernels/kernel_set.h"
 
 namespace hypura::kernels::amx_int8 {
 namespace {
 
-constexpr uint32_t kStrips = 2;
-// Positions of one pass over the rows, at most. The more, the less unpacking costs.
-constexpr uint32_t kPassPositions = 256;
-
-// Activations of a pass that are more than this do not stay in L2 until the next strips come. The hardware does not follow a stride
-// of kilobytes: the next block's are asked for then, a whole block ahead.
-constexpr uint64_t kNearBytes = uint64_t{1} << 20;
-
-inline void ask_for_next_block(const uint8_t* activations, uint64_t stride, uint32_t n_positions) {
-  constexpr uint32_t kBytes = sizeof(ActivationA256);
-  static_assert(kBytes == sizeof(ActivationA32));
-  for (uint32_t i = 0; i < n_positions; ++i)
-#pragma GCC unroll 5
-    for (uint32_t at = 0; at < kBytes; at += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(activations + i * stride + kBytes + at), _MM_HINT_T1);
-}
-
 template <typename Type, typename Planes>
 struct KTiles {
+  using Block = typename Type::Block;
+  using Activation = ActivationA256;
   using Strip = PlaneStrip<Planes>;
+  static constexpr uint32_t kBlockWeights = 256, kGroupBlocks = 1;
   static constexpr int kPlanes = Planes::kPlanes;
   static constexpr uint32_t kGroupTiles = 2 / kPlanes;  // of positions
   static constexpr uint32_t kGroupPositions = kGroupTiles * kTileRows;
@@ -54,16 +39,10 @@ struct KTiles {
     int32_t of[kStrips][kPlanes][kGroupPositions][16];
   };
 
-  // A group of positions in one block of 256 weights.
-  struct Group {
-    const uint8_t* activations;
-    float* acc;  // [position][strip][row]
-    uint32_t n;
-  };
-
-  // Tiles 0-3 sums; A: 4, with two tiles of positions also 5; B: 6 and 7, with one tile of positions 5 to 7.
+  // Positions of the first of a group's tiles.
   static uint32_t first_tile_rows(uint32_t n) { return n > kTileRows ? (n + 1) / 2 : n; }
 
+  // Tiles 0-3 sums; A: 4, with two tiles of positions also 5; B: 6 and 7, with one tile of positions 5 to 7.
   static void configure(uint32_t n) {
     TileConfig config;
     const uint32_t rows[2] = {first_tile_rows(n), n - first_tile_rows(n)};
@@ -162,8 +141,21 @@ struct KTiles {
     }
   }
 
-  template <uint32_t kTilesUsed>
+  static void unpack(const uint8_t* rows, uint64_t row_bytes, uint32_t, Strip& strip) {
+    avx512vnni::Strip unpacked;
+    Type::unpack(rows, row_bytes, unpacked);
+    strip.take(unpacked, Type::kSubBlockSteps, Type::kMins / 2);
+  }
+
   static void multiply_group(const Strip w[kStrips], const Group& group, uint64_t stride) {
+    if (kGroupTiles == 2 && group.n > kTileRows)
+      multiply_with<2>(w, group, stride);
+    else
+      multiply_with<1>(w, group, stride);
+  }
+
+  template <uint32_t kTilesUsed>
+  static void multiply_with(const Strip w[kStrips], const Group& group, uint64_t stride) {
     const uint32_t first = first_tile_rows(group.n);
     zero_sums<kTilesUsed>();
     for (int quarter = 0; quarter < 4; ++quarter)
@@ -173,66 +165,7 @@ struct KTiles {
     store_sums<kTilesUsed>(sums, first);
     finish(w, group, stride, sums);
   }
-
-  // 32 rows times at most kPassPositions positions.
-  static void rows_of_two_strips(const uint8_t* rows, uint64_t row_bytes, uint32_t n_blocks, const uint8_t* activations,
-                                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-    using Block = typename Type::Block;
-    alignas(64) float acc[kPassPositions * kStrips * 16];
-    for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
-    Strip strips[kStrips];
-    const Groups groups(n_positions, kGroupPositions);
-    uint32_t configured = 0;
-    for (uint32_t b = 0; b < n_blocks; ++b) {
-      const uint8_t* w = rows + b * sizeof(Block);
-      for (uint32_t t = 0; t < kStrips; ++t) {
-        avx512vnni::Strip unpacked;
-        Type::unpack(w + t * kTileRows * row_bytes, row_bytes, unpacked);
-        strips[t].take(unpacked, Type::kSubBlockSteps, Type::kMins / 2);
-      }
-      avx512vnni::RowsAhead<sizeof(Block), kStrips * kTileRows> ahead(w + sizeof(Block), row_bytes, groups.n);
-      Group group{activations + b * sizeof(ActivationA256), acc, 0};
-      const bool far = n_positions * stride > kNearBytes && b + 1 < n_blocks;
-      for (uint32_t g = 0; g < groups.n; ++g) {
-        ahead.ask_for_share();
-        group.n = groups.size_of(g);
-        if (group.n != configured) configure(configured = group.n);
-        if (far) ask_for_next_block(group.activations, stride, group.n);
-        if (kGroupTiles == 2 && group.n > kTileRows)
-          multiply_group<2>(strips, group, stride);
-        else
-          multiply_group<1>(strips, group, stride);
-        group.activations += group.n * stride;
-        group.acc += group.n * kStrips * 16;
-      }
-    }
-    for (uint32_t p = 0; p < n_positions; ++p)
-      for (uint32_t t = 0; t < kStrips; ++t)
-        _mm512_storeu_ps(out + p * out_stride + t * kTileRows, _mm512_load_ps(acc + (p * kStrips + t) * 16));
-  }
 };
-
-// Pairs of strips by tiles where they pay, what remains by kRest.
-template <typename Tiles, typename Block, uint32_t kBlockWeights, uint32_t kPositionsMin, auto* kRest>
-inline void matmul_tiles(const void* weights, uint32_t n_cols, RowRange rows, const void* activations, uint64_t stride,
-                         uint32_t n_positions, float* out, uint64_t out_stride) {
-  const uint32_t n_blocks = n_cols / kBlockWeights, n_rows = kStrips * kTileRows;
-  if (n_positions >= kPositionsMin && rows.end - rows.begin >= n_rows) {
-    const uint64_t row_bytes = n_blocks * sizeof(Block);
-    const uint32_t end = rows.begin + (rows.end - rows.begin) / n_rows * n_rows;
-    const uint32_t pass = Tiles::pass_positions(stride);
-    for (uint32_t p = 0; p < n_positions; p += pass) {
-      const uint32_t n = n_positions - p < pass ? n_positions - p : pass;
-      for (uint32_t r = rows.begin; r < end; r += n_rows)
-        Tiles::rows_of_two_strips(static_cast<const uint8_t*>(weights) + r * row_bytes, row_bytes, n_blocks,
-                                  static_cast<const uint8_t*>(activations) + p * stride, stride, n,
-                                  out + p * out_stride + r, out_stride);
-    }
-    release_tiles();
-    rows.begin = end;
-  }
-  if (rows.begin < rows.end) kRest(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
-}
 
 }  // namespace
 }  // namespace hypura::kernels::amx_int8

@@ -23,7 +23,7 @@ constexpr uint32_t kPositionsMin = Planes::kPlanes == 1 ? 8 : 16;
 template <typename Type, typename Planes>
 inline void matmul(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                    uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_tiles<KTiles<Type, Planes>, typename Type::Block, 256, kPositionsMin<Planes>, matmul_k<Type, RowOrder::kQuarters>>(
+  matmul_tiles<KTiles<Type, Planes>, kPositionsMin<Planes>, matmul_k<Type, RowOrder::kQuarters>>(
       weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 

@@ -58,7 +58,7 @@ inline void multiply_tiles() {
     __asm__ volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB) : "memory");
 }
 
-// Positions in groups of nearly equal size, at most kMost each: the tail then has no group of one.
+// Positions in groups of nearly equal size, at most `most` each: none is much smaller than the others.
 struct Groups {
   uint32_t n;
   uint32_t size;      // of the last ones

@@ -1,6 +1,6 @@
-// The frame of the 32-weight types without minima on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile product is one
-// block deep, because every block has a scale of its own in weights and activations; the terms of four blocks are added at once
-// (rule E3). Internal linkage (amx_int8.h).
+// The frame of the 32-weight types without minima on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile
+// product is one block deep, because every block has a scale of its own in weights and activations; the terms of four blocks are
+// added at once (rule E3). Internal linkage (amx_int8.h).
 #pragma once
 
 #include <immintrin.h>
@@ -8,8 +8,9 @@
 #include <cstdint>
 
 #include "native/kernels/activations.h"
-#include "native/kernels/amx_int8/k_tiles.h"
+#include "native/kernels/amx_int8/matmul.h"
 #include "native/kernels/amx_int8/tiles.h"
+#include "native/kernels/avx512vnni/lanes.h"
 #include "native/kernels/avx512vnni/rows_32.h"
 
 namespace hypura::kernels::amx_int8 {
@@ -19,10 +20,12 @@ template <typename Type>
 struct Tiles32 {
   static_assert(!Type::kMins);
   using Block = typename Type::Block;
+  using Activation = ActivationA32;
   using Strip = avx512vnni::Strip32;
-  static constexpr uint32_t kGroupBlocks = 8, kHalfBlocks = 4;
+  static constexpr uint32_t kBlockWeights = 32, kGroupBlocks = 8, kHalfBlocks = 4;
+  static constexpr uint32_t kGroupPositions = kTileRows;
 
-  static constexpr uint32_t pass_positions(uint64_t) { return kPassPositions; }
+  static uint32_t pass_positions(uint64_t) { return kPassPositions; }
 
   // Sums of half a group of blocks: [block][strip][position][row].
   struct alignas(64) Sums {
@@ -31,14 +34,6 @@ struct Tiles32 {
   // The first half's terms, added: [position][strip][row].
   struct alignas(64) Terms {
     float of[kTileRows][kStrips][16];
-  };
-
-  // Half a group of blocks of up to sixteen positions.
-  struct Half {
-    const uint8_t* activations;
-    float* acc;  // [position][strip][row]
-    uint32_t n;
-    uint32_t which;
   };
 
   // Tiles 0-3 sums, 4 and 5 A, 6 and 7 B.
@@ -50,7 +45,7 @@ struct Tiles32 {
     config.load();
   }
 
-  // Block kBlock % 2 of two: the tiles take turns.
+  // One block of two strips. kTurn is 0 and 1 in turn, so that one block's tiles are not those of the next.
   template <int kTurn>
   static void multiply_block(const Strip w[kStrips], const ActivationA32* a, uint64_t stride, uint32_t block,
                              int32_t (*sums)[kTileRows][16]) {
@@ -65,15 +60,16 @@ struct Tiles32 {
     store_tile<2 * kTurn + 1>(sums[1]);
   }
 
-  static void finish(const Strip w[kStrips], const Half& half, uint64_t stride, const Sums& sums, Terms& terms) {
-    const uint32_t first = half.which * kHalfBlocks;
+  template <uint32_t kHalf>
+  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums, Terms& terms) {
+    constexpr uint32_t first = kHalf * kHalfBlocks;
 #pragma GCC unroll 2
     for (uint32_t t = 0; t < kStrips; ++t) {
       __m512 d[kHalfBlocks];
 #pragma GCC unroll 4
       for (uint32_t k = 0; k < kHalfBlocks; ++k) d[k] = _mm512_load_ps(w[t].d[first + k]);
-      for (uint32_t i = 0; i < half.n; ++i) {
-        const auto* a = reinterpret_cast<const ActivationA32*>(half.activations + i * stride);
+      for (uint32_t i = 0; i < group.n; ++i) {
+        const auto* a = reinterpret_cast<const ActivationA32*>(group.activations + i * stride);
         __m512 term[kHalfBlocks];
 #pragma GCC unroll 4
         for (uint32_t k = 0; k < kHalfBlocks; ++k) {
@@ -82,10 +78,10 @@ struct Tiles32 {
         }
         const __m512 added =
             _mm512_add_ps(_mm512_add_ps(term[0], term[1]), _mm512_add_ps(term[2], term[3]));
-        if (half.which == 0) {
+        if constexpr (kHalf == 0) {
           _mm512_store_ps(terms.of[i][t], added);
         } else {
-          float* at = half.acc + (i * kStrips + t) * 16;
+          float* at = group.acc + (i * kStrips + t) * 16;
           _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at),
                                             _mm512_add_ps(_mm512_load_ps(terms.of[i][t]), added)));
         }
@@ -93,15 +89,21 @@ struct Tiles32 {
     }
   }
 
-  static void multiply_half(const Strip w[kStrips], const Half& half, Terms& terms, uint64_t stride) {
-    const auto* a = reinterpret_cast<const ActivationA32*>(half.activations);
-    const uint32_t first = half.which * kHalfBlocks;
+  template <uint32_t kHalf>
+  static void multiply_half(const Strip w[kStrips], const Group& group, uint64_t stride, Terms& terms) {
+    const auto* a = reinterpret_cast<const ActivationA32*>(group.activations);
     Sums sums;
     for (uint32_t k = 0; k < kHalfBlocks; k += 2) {
-      multiply_block<0>(w, a, stride, first + k, sums.of[k]);
-      multiply_block<1>(w, a, stride, first + k + 1, sums.of[k + 1]);
+      multiply_block<0>(w, a, stride, kHalf * kHalfBlocks + k, sums.of[k]);
+      multiply_block<1>(w, a, stride, kHalf * kHalfBlocks + k + 1, sums.of[k + 1]);
     }
-    finish(w, half, stride, sums, terms);
+    finish<kHalf>(w, group, stride, sums, terms);
+  }
+
+  static void multiply_group(const Strip w[kStrips], const Group& group, uint64_t stride) {
+    Terms terms;
+    multiply_half<0>(w, group, stride, terms);
+    multiply_half<1>(w, group, stride, terms);
   }
 
   // Weights as signed bytes, worth what they say.
@@ -113,37 +115,6 @@ struct Tiles32 {
 #pragma GCC unroll 8
         for (int s = 0; s < 8; ++s)
           _mm512_store_si512(strip.q[k][s], _mm512_sub_epi8(_mm512_load_si512(strip.q[k][s]), offset));
-  }
-
-  static void rows_of_two_strips(const uint8_t* rows, uint64_t row_bytes, uint32_t n_blocks, const uint8_t* activations,
-                                 uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-    alignas(64) float acc[kPassPositions * kStrips * 16];
-    for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16) _mm512_store_ps(acc + i, _mm512_setzero_ps());
-    Strip strips[kStrips];
-    Terms terms;
-    const Groups groups(n_positions, kTileRows);
-    uint32_t configured = 0;
-    for (uint32_t b = 0; b < n_blocks; b += kGroupBlocks) {
-      const uint8_t* w = rows + b * sizeof(Block);
-      const uint32_t n_present = n_blocks - b < kGroupBlocks ? n_blocks - b : kGroupBlocks;
-      for (uint32_t t = 0; t < kStrips; ++t) unpack(w + t * kTileRows * row_bytes, row_bytes, n_present, strips[t]);
-      avx512vnni::RowsAhead<kGroupBlocks * sizeof(Block), kStrips * kTileRows> ahead(
-          w + kGroupBlocks * sizeof(Block), row_bytes, groups.n);
-      Half half{activations + b / kGroupBlocks * sizeof(ActivationA32), acc, 0, 0};
-      const bool far = n_positions * stride > kNearBytes && b + kGroupBlocks < n_blocks;
-      for (uint32_t g = 0; g < groups.n; ++g) {
-        ahead.ask_for_share();
-        half.n = groups.size_of(g);
-        if (half.n != configured) configure(configured = half.n);
-        if (far) ask_for_next_block(half.activations, stride, half.n);
-        for (half.which = 0; half.which < 2; ++half.which) multiply_half(strips, half, terms, stride);
-        half.activations += half.n * stride;
-        half.acc += half.n * kStrips * 16;
-      }
-    }
-    for (uint32_t p = 0; p < n_positions; ++p)
-      for (uint32_t t = 0; t < kStrips; ++t)
-        _mm512_storeu_ps(out + p * out_stride + t * kTileRows, _mm512_load_ps(acc + (p * kStrips + t) * 16));
   }
 };
 

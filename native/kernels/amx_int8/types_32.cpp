@@ -22,7 +22,7 @@ constexpr uint32_t kPositionsMin = 20;
 template <typename Type>
 inline void matmul(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                    uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_tiles<Tiles32<Type>, typename Type::Block, 32, kPositionsMin, matmul_32<Type, RowOrder::kQuarters>>(
+  matmul_tiles<Tiles32<Type>, kPositionsMin, matmul_32<Type, RowOrder::kQuarters>>(
       weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 
