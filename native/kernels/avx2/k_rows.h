@@ -46,12 +46,17 @@ struct alignas(32) Strip {
   float dmin[8];
 };
 
-// Two rows at once hide the sequence of addresses from the hardware's prefetcher: the next pair's
-// block is asked for here. Past the last row this asks for memory that may not exist, which a
-// prefetch ignores.
+// Two rows at once are two sequences of addresses. Of types with large blocks, whose arithmetic is short beside their bytes, they are
+// the rows of two halves of a piece, and what follows in them is asked for: that goes on from row to row. Of Q2_K and
+// Q3_K they are neighbours, and the next pair is asked for, which is faster there (docs/decisions/0017). Past the
+// last row this asks for memory that may not exist, which a prefetch ignores.
+template <typename Type>
+constexpr bool kHalves = sizeof(typename Type::Block) > 128;
+constexpr uint64_t kAheadBytes = 2048;
+
 template <typename Block>
-inline void prefetch_block(const Block* block) {
-  const char* bytes = reinterpret_cast<const char*>(block);
+inline void prefetch_block(const Block* block, uint64_t ahead) {
+  const char* bytes = reinterpret_cast<const char*>(block) + ahead;
 #pragma GCC unroll 4
   for (uint64_t i = 0; i < sizeof(Block); i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
 }
@@ -59,10 +64,11 @@ inline void prefetch_block(const Block* block) {
 template <typename Type>
 inline void rows_in_place(const typename Type::Block* row0, const typename Type::Block* row1,
                           uint32_t n_blocks, const ActivationA256* a, float* y0, float* y1) {
+  const uint64_t ahead = kHalves<Type> ? kAheadBytes : 2 * n_blocks * sizeof(typename Type::Block);
   __m128 acc = _mm_setzero_ps();  // lanes 0 and 2 count; 1 and 3 are not read
   for (uint32_t b = 0; b < n_blocks; ++b, ++a) {
-    prefetch_block(row0 + b + 2 * uint64_t(n_blocks));
-    prefetch_block(row1 + b + 2 * uint64_t(n_blocks));
+    prefetch_block(row0 + b, ahead);
+    prefetch_block(row1 + b, ahead);
     const uint64_t halves = Type::halves(row0[b]) | static_cast<uint64_t>(Type::halves(row1[b]))
                                                         << 32;
     const __m128 d = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(halves))),
@@ -187,14 +193,19 @@ inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const 
         strip_rows<Type>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
                          out + p * out_stride + r, out_stride);
       }
-  for (; r < rows.end; r += 2) {
-    const uint32_t second = r + 1 < rows.end ? r + 1 : r;
+  const auto two_rows = [&](uint32_t first, uint32_t second) {
     for (uint32_t p = 0; p < n_positions; ++p) {
       const auto* x = reinterpret_cast<const ActivationA256*>(a + p * activation_stride);
       float* y = out + p * out_stride;
-      rows_in_place<Type>(row_at(r), row_at(second), n_blocks, x, y + r, y + second);
+      rows_in_place<Type>(row_at(first), row_at(second), n_blocks, x, y + first, y + second);
     }
+  };
+  if constexpr (kHalves<Type>) {
+    const uint32_t half = (rows.end - r) / 2, end = r + half;
+    for (; r < end; ++r) two_rows(r, r + half);
+    r += half;
   }
+  for (; r < rows.end; r += 2) two_rows(r, r + 1 < rows.end ? r + 1 : r);
 }
 
 }  // namespace
