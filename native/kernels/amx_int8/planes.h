@@ -110,7 +110,7 @@ struct alignas(64) PlaneStrip {
   float d[16];
   float dmin[16];
 
-  // steps: steps of four weights per scale; mins: whether there are minima
+  // steps: steps of four weights per scale; n_min_pairs: pairs of minima, 0 in types without
   void take(const avx512vnni::Strip& strip, int steps, int n_min_pairs) {
     for (int j = 0; j < 64 / steps; ++j) {
       const typename Planes::Scale scale(strip.scale[j]);

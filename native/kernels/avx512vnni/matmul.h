@@ -83,7 +83,7 @@ template <typename Frame>
 inline void quarters_in_place(const Rows<typename Frame::Block>& rows, uint32_t begin, uint32_t n_quarter,
                               const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
                               float* out, uint64_t out_stride) {
-  // Of a sequence that goes on: less came too late, more did not stay until it was used.
+  // 1,024 does the same; 512 and 4,096 were a little slower for most types.
   constexpr uint64_t kAheadBytes = 2048;
   for (uint32_t r = begin; r < begin + n_quarter; ++r) {
     const typename Frame::Block* const row[4] = {rows.at(r), rows.at(r + n_quarter), rows.at(r + 2 * n_quarter),
