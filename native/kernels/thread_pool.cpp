@@ -6,11 +6,11 @@
 #include <new>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "native/base/limits.h"
 #include "native/base/short_slices.h"
+#include "native/base/thread.h"
 #include "native/kernels/float_state.h"
 
 namespace hypura::kernels {
@@ -52,7 +52,7 @@ struct ThreadPool::State {
   alignas(64) std::atomic<uint32_t> left{
       0};  // bumped by the last worker to leave a closed gate; run() sleeps on it
   std::atomic<bool> stopping{false};
-  std::vector<std::thread> threads;  // create() and destructor only
+  std::vector<Thread> threads;  // create() and destructor only
 
   // Items side by side, which one thread begins with and the others help to finish. Pieces that follow each other keep a
   // thread's addresses in sequence, so that what a kernel asks for ahead is what it needs next.
@@ -132,7 +132,7 @@ struct ThreadPool::State {
         kJob,
         std::memory_order_release);  // a changed word: no worker can go to sleep on the old one
     gate.notify_all();
-    for (std::thread& thread : threads) thread.join();
+    for (Thread& thread : threads) thread.join();
   }
 };
 
@@ -146,7 +146,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t n_threads) {
     state->shares = std::make_unique<State::Share[]>(n_threads);
     state->threads.reserve(n_threads - 1);
     for (uint32_t worker = 1; worker < n_threads; ++worker)
-      state->threads.emplace_back(&State::worker_loop, state.get(), worker);
+      state->threads.emplace_back([raw = state.get(), worker] { raw->worker_loop(worker); });
     return std::unique_ptr<ThreadPool>(new ThreadPool(std::move(state)));
   } catch (const std::system_error& error) {
     return Status::error(Code::kInsufficientMemory,

@@ -74,7 +74,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::span<const std::byte> load,
                                             needed, std::move(notify)));
   const SignalsBlocked blocked;  // also for the threads that this one starts
   try {
-    engine->thread_ = std::thread([raw = engine.get()] { raw->main(); });
+    engine->thread_ = Thread([raw = engine.get()] { raw->main(); });
   } catch (const std::system_error& error) {
     return Status::error(Code::kInsufficientMemory,
                          text("the engine's thread could not be started: ", error.what()));

@@ -12,9 +12,9 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <thread>
 
 #include "native/base/status.h"
+#include "native/base/thread.h"
 #include "native/runtime/counters.h"
 #include "native/runtime/load_message.h"
 #include "native/runtime/measure.h"
@@ -89,7 +89,7 @@ class Engine {
   std::optional<Result<EngineFacts>> opened_;
   const scheduler::CacheCounters* cache_counters_ = nullptr;  // while the cache lives
 
-  std::thread thread_;
+  Thread thread_;
 };
 
 }  // namespace hypura::runtime
