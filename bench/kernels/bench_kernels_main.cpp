@@ -130,6 +130,12 @@ void print_row(const Options& options, const Cell& cell, uint32_t n_threads, dou
   std::fflush(stdout);
 }
 
+// Buffers of the engine begin on 64 bytes.
+template <typename T>
+T* aligned_64(T* at) {
+  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(at) + 63) / 64 * 64);
+}
+
 void measure(const Options& options, const Cell& cell, WeightPool& weights, ThreadPool& pool) {
   const uint32_t n_threads = pool.n_threads(), m = cell.n_positions;
   const uint64_t row = row_bytes(cell.type, cell.n_cols);
@@ -137,8 +143,8 @@ void measure(const Options& options, const Cell& cell, WeightPool& weights, Thre
   std::mt19937 rng(2);
   std::normal_distribution<float> normal;
   std::vector<float> x(cell.n_cols);
-  std::vector<uint8_t> storage(stride * m + 64);
-  uint8_t* activations = storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
+  std::vector<uint8_t> activation_storage(stride * m + 64);
+  uint8_t* activations = aligned_64(activation_storage.data());
   for (uint32_t p = 0; p < m; ++p) {
     for (float& value : x) value = normal(rng);
     cell.set.quantize(cell.type.form)(x.data(), cell.n_cols, activations + p * stride);
@@ -147,7 +153,8 @@ void measure(const Options& options, const Cell& cell, WeightPool& weights, Thre
   const double per_row = 2.0 * m * cell.n_cols;
   const double wanted = std::min(kOperationsPerBurst * n_threads / per_row, double(kReadBytes) * n_threads / double(row));
   const uint32_t n_rows = std::min(weights.n_rows(), std::max(32 * n_threads, static_cast<uint32_t>(wanted) / 64 * 64));
-  std::vector<float> out(uint64_t{n_rows} * m);
+  std::vector<float> out_storage(uint64_t{n_rows} * m + 16);
+  float* out = aligned_64(out_storage.data());
   const MatmulFunction matmul = cell.set.matmul(cell.type.type);
   uint32_t first = 0;  // row of the pool at which the next burst begins
   const auto burst = [&](uint32_t rows) {
@@ -156,7 +163,7 @@ void measure(const Options& options, const Cell& cell, WeightPool& weights, Thre
     first += rows;
     const uint32_t grain = rows_per_piece(rows, cell.n_cols, m, n_threads);  // as the engine cuts it
     pool.for_each(rows, grain, [&](uint32_t begin, uint32_t end, uint32_t) {
-      matmul(from, cell.n_cols, {begin, end}, activations, stride, m, out.data(), n_rows);
+      matmul(from, cell.n_cols, {begin, end}, activations, stride, m, out, n_rows);
     });
   };
 

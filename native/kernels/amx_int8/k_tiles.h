@@ -28,12 +28,6 @@ struct KTiles {
   static constexpr uint32_t kGroupTiles = 2 / kPlanes;  // of positions
   static constexpr uint32_t kGroupPositions = kGroupTiles * kTileRows;
 
-  // Half as many positions where that keeps their activations near.
-  static uint32_t pass_positions(uint64_t stride) {
-    const bool half = kPassPositions * stride > kNearBytes && kPassPositions / 2 * stride <= kNearBytes;
-    return half ? kPassPositions / 2 : kPassPositions;
-  }
-
   // Sums of a group: [strip][plane][position][row].
   struct alignas(64) Sums {
     int32_t of[kStrips][kPlanes][kGroupPositions][16];
@@ -113,10 +107,12 @@ struct KTiles {
     }
   }
 
-  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums) {
+  static void finish(const Strip w[kStrips], const Group group, uint64_t stride, const Sums& sums) {
     for (uint32_t i = 0; i < group.n; ++i) {
       const auto* a = reinterpret_cast<const ActivationA256*>(group.activations + i * stride);
       const __m512 da = _mm512_set1_ps(a->d);
+#pragma GCC unroll 5
+      for (uint32_t line = 0; line < sizeof(ActivationA256) / 64; ++line) group.ask_for_next(i, stride, line);
 #pragma GCC unroll 2
       for (uint32_t t = 0; t < kStrips; ++t) {
         float* at = group.acc + (i * kStrips + t) * 16;
@@ -147,7 +143,7 @@ struct KTiles {
     strip.take(unpacked, Type::kSubBlockSteps, Type::kMins / 2);
   }
 
-  static void multiply_group(const Strip w[kStrips], const Group& group, uint64_t stride) {
+  static void multiply_group(const Strip w[kStrips], const Group group, uint64_t stride) {
     if (kGroupTiles == 2 && group.n > kTileRows)
       multiply_with<2>(w, group, stride);
     else
@@ -155,7 +151,7 @@ struct KTiles {
   }
 
   template <uint32_t kTilesUsed>
-  static void multiply_with(const Strip w[kStrips], const Group& group, uint64_t stride) {
+  static void multiply_with(const Strip w[kStrips], const Group group, uint64_t stride) {
     const uint32_t first = first_tile_rows(group.n);
     zero_sums<kTilesUsed>();
     for (int quarter = 0; quarter < 4; ++quarter)

@@ -1,6 +1,11 @@
 // The frame of the 32-weight types without minima on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile
-// product is one block deep, because every block has a scale of its own in weights and activations; the terms of four blocks are
-// added at once (rule E3). Internal linkage (amx_int8.h).
+// product is one block deep, because every block has a scale of its own in weights and activations; the terms of eight blocks are
+// added in the tree of rule E3. Internal linkage (amx_int8.h).
+//
+// Floats take as long as tiles do, so the two run side by side: while one strip's pair of blocks is multiplied, the other strip's,
+// multiplied before, is stored and turned into terms. Three things decide whether they do (docs/decisions/0019): tiles are stored
+// only after the next ones were asked for, the whole group is one function, without a call between its tiles, and the next group's
+// activations are asked for a line at a time.
 #pragma once
 
 #include <immintrin.h>
@@ -22,21 +27,20 @@ struct Tiles32 {
   using Block = typename Type::Block;
   using Activation = ActivationA32;
   using Strip = avx512vnni::Strip32;
-  static constexpr uint32_t kBlockWeights = 32, kGroupBlocks = 8, kHalfBlocks = 4;
+  static constexpr uint32_t kBlockWeights = 32, kGroupBlocks = 8;
   static constexpr uint32_t kGroupPositions = kTileRows;
 
-  static uint32_t pass_positions(uint64_t) { return kPassPositions; }
-
-  // Sums of half a group of blocks: [block][strip][position][row].
+  // Two blocks of a strip at a time: their sums, [strip][block][position][row].
   struct alignas(64) Sums {
-    int32_t of[kHalfBlocks][kStrips][kTileRows][16];
+    int32_t of[kStrips][2][kTileRows][16];
   };
-  // The first half's terms, added: [position][strip][row].
+  // Terms added so far (rule E3): of two blocks and of four, [strip][position][row].
   struct alignas(64) Terms {
-    float of[kTileRows][kStrips][16];
+    float of_two[kStrips][kTileRows][16];
+    float of_four[kStrips][kTileRows][16];
   };
 
-  // Tiles 0-3 sums, 4 and 5 A, 6 and 7 B.
+  // Tiles 0 and 1 sums of the first strip, 2 and 3 of the second, 4 and 5 A, 6 and 7 B.
   static void configure(uint32_t n) {
     TileConfig config;
     for (int c = 0; c < 4; ++c) config.set(c, n, kTileBytes);
@@ -45,65 +49,73 @@ struct Tiles32 {
     config.load();
   }
 
-  // One block of two strips. kTurn is 0 and 1 in turn, so that one block's tiles are not those of the next.
-  template <int kTurn>
-  static void multiply_block(const Strip w[kStrips], const ActivationA32* a, uint64_t stride, uint32_t block,
-                             int32_t (*sums)[kTileRows][16]) {
-    load_tile<4 + kTurn>(a->q[block], stride);
-    zero_tile<2 * kTurn>();
-    load_tile<6>(w[0].q[block], kTileBytes);
-    multiply_tiles<true, 2 * kTurn, 4 + kTurn, 6>();
-    zero_tile<2 * kTurn + 1>();
-    load_tile<7>(w[1].q[block], kTileBytes);
-    multiply_tiles<true, 2 * kTurn + 1, 4 + kTurn, 7>();
-    store_tile<2 * kTurn>(sums[0]);
-    store_tile<2 * kTurn + 1>(sums[1]);
+  // Two blocks of a strip, from `first` on. Their activations are in tiles 4 and 5.
+  template <int kStrip>
+  __attribute__((always_inline)) static void multiply_pair(const Strip& w, uint32_t first) {
+    zero_tile<2 * kStrip>();
+    load_tile<6>(w.q[first], kTileBytes);
+    multiply_tiles<true, 2 * kStrip, 4, 6>();
+    zero_tile<2 * kStrip + 1>();
+    load_tile<7>(w.q[first + 1], kTileBytes);
+    multiply_tiles<true, 2 * kStrip + 1, 5, 7>();
   }
 
-  template <uint32_t kHalf>
-  static void finish(const Strip w[kStrips], const Group& group, uint64_t stride, const Sums& sums, Terms& terms) {
-    constexpr uint32_t first = kHalf * kHalfBlocks;
+  // The terms of blocks 2 kPair and 2 kPair + 1 of a strip.
+  template <int kStrip, uint32_t kPair>
+  __attribute__((always_inline)) static void finish_pair(const Strip& w, const Group group, uint64_t stride, Sums& sums,
+                                                         Terms& terms) {
+    store_tile<2 * kStrip>(sums.of[kStrip][0]);
+    store_tile<2 * kStrip + 1>(sums.of[kStrip][1]);
+    const __m512 d[2] = {_mm512_load_ps(w.d[2 * kPair]), _mm512_load_ps(w.d[2 * kPair + 1])};
+    for (uint32_t i = 0; i < group.n; ++i) {
+      const auto* a = reinterpret_cast<const ActivationA32*>(group.activations + i * stride);
+      // The five lines of an Activation: four with the first strip, one with the second.
+      if constexpr (kStrip == 0) group.ask_for_next(i, stride, kPair);
+      if constexpr (kStrip == 1 && kPair == 0) group.ask_for_next(i, stride, 4);
+      __m512 term[2];
 #pragma GCC unroll 2
-    for (uint32_t t = 0; t < kStrips; ++t) {
-      __m512 d[kHalfBlocks];
-#pragma GCC unroll 4
-      for (uint32_t k = 0; k < kHalfBlocks; ++k) d[k] = _mm512_load_ps(w[t].d[first + k]);
-      for (uint32_t i = 0; i < group.n; ++i) {
-        const auto* a = reinterpret_cast<const ActivationA32*>(group.activations + i * stride);
-        __m512 term[kHalfBlocks];
-#pragma GCC unroll 4
-        for (uint32_t k = 0; k < kHalfBlocks; ++k) {
-          const __m512 both = _mm512_mul_ps(d[k], _mm512_set1_ps(a->d[first + k]));
-          term[k] = _mm512_mul_ps(both, _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[k][t][i])));
-        }
-        const __m512 added =
-            _mm512_add_ps(_mm512_add_ps(term[0], term[1]), _mm512_add_ps(term[2], term[3]));
-        if constexpr (kHalf == 0) {
-          _mm512_store_ps(terms.of[i][t], added);
-        } else {
-          float* at = group.acc + (i * kStrips + t) * 16;
-          _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at),
-                                            _mm512_add_ps(_mm512_load_ps(terms.of[i][t]), added)));
-        }
+      for (int k = 0; k < 2; ++k) {
+        const __m512 both = _mm512_mul_ps(d[k], _mm512_set1_ps(a->d[2 * kPair + k]));
+        term[k] = _mm512_mul_ps(both, _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[kStrip][k][i])));
+      }
+      __m512 added = _mm512_add_ps(term[0], term[1]);
+      float *two = terms.of_two[kStrip][i], *four = terms.of_four[kStrip][i];
+      if constexpr (kPair % 2 == 0) {
+        _mm512_store_ps(two, added);
+        continue;
+      }
+      added = _mm512_add_ps(_mm512_load_ps(two), added);
+      if constexpr (kPair == 1) {
+        _mm512_store_ps(four, added);
+      } else {
+        float* at = group.acc + (i * kStrips + kStrip) * 16;
+        _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), _mm512_add_ps(_mm512_load_ps(four), added)));
       }
     }
   }
 
-  template <uint32_t kHalf>
-  static void multiply_half(const Strip w[kStrips], const Group& group, uint64_t stride, Terms& terms) {
+  template <uint32_t kPair>
+  __attribute__((always_inline)) static void multiply_pairs(const Strip w[kStrips], const Group group, uint64_t stride,
+                                                            Sums& sums, Terms& terms) {
     const auto* a = reinterpret_cast<const ActivationA32*>(group.activations);
-    Sums sums;
-    for (uint32_t k = 0; k < kHalfBlocks; k += 2) {
-      multiply_block<0>(w, a, stride, kHalf * kHalfBlocks + k, sums.of[k]);
-      multiply_block<1>(w, a, stride, kHalf * kHalfBlocks + k + 1, sums.of[k + 1]);
-    }
-    finish<kHalf>(w, group, stride, sums, terms);
+    load_tile<4>(a->q[2 * kPair], stride);
+    load_tile<5>(a->q[2 * kPair + 1], stride);
+    multiply_pair<0>(w[0], 2 * kPair);
+    if constexpr (kPair > 0) finish_pair<1, kPair - 1>(w[1], group, stride, sums, terms);
+    multiply_pair<1>(w[1], 2 * kPair);
+    finish_pair<0, kPair>(w[0], group, stride, sums, terms);
   }
 
-  static void multiply_group(const Strip w[kStrips], const Group& group, uint64_t stride) {
+  // Not inlined, and with a copy that nobody else can change: a tile instruction may write anything, as far as the compiler knows.
+  __attribute__((noinline)) static void multiply_group(const Strip w[kStrips], const Group& given, uint64_t stride) {
+    const Group group = given;
+    Sums sums;
     Terms terms;
-    multiply_half<0>(w, group, stride, terms);
-    multiply_half<1>(w, group, stride, terms);
+    multiply_pairs<0>(w, group, stride, sums, terms);
+    multiply_pairs<1>(w, group, stride, sums, terms);
+    multiply_pairs<2>(w, group, stride, sums, terms);
+    multiply_pairs<3>(w, group, stride, sums, terms);
+    finish_pair<1, 3>(w[1], group, stride, sums, terms);
   }
 
   // Weights as signed bytes, worth what they say.
