@@ -53,9 +53,8 @@ struct MXFP4 {
   }
 
   static __m512 strip_scales(const uint8_t* rows, uint64_t row_bytes) {
-    uint8_t e[16];
-    for (int r = 0; r < 16; ++r) e[r] = rows[r * row_bytes];
-    return powers(_mm512_cvtepu8_epi32(load_16(e)));
+    const __m512i e_and_next = _mm512_cvtepu16_epi32(words_of_rows(rows, row_bytes));
+    return powers(_mm512_and_si512(e_and_next, _mm512_set1_epi32(0xff)));
   }
 
   static void unpack(const uint8_t* rows, uint64_t row_bytes, __m512i v[8]) {
