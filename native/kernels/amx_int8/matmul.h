@@ -48,6 +48,39 @@ struct Group {
   }
 };
 
+// Where a product's results go. More than caches hold are written past them: a line that is written whole need not be read from
+// memory first, and nobody reads it before all rows are done. (Strips of AVX-512 gained nothing by it.)
+class Results {
+ public:
+  Results(float* out, uint64_t stride, uint32_t n_positions)
+      : Results(out, stride, n_positions * stride * sizeof(float) >= kStreamBytes) {}
+
+  Results from(uint32_t position, uint32_t row) const { return {out_ + position * stride_ + row, stride_, stream_}; }
+
+  // Sixteen rows from `row` on.
+  void store(uint32_t position, uint32_t row, __m512 values) const {
+    float* at = out_ + position * stride_ + row;
+    if (stream_ && reinterpret_cast<uintptr_t>(at) % 64 == 0)
+      _mm512_stream_ps(at, values);
+    else
+      _mm512_storeu_ps(at, values);
+  }
+
+  // Before whatever tells another thread that they are there: streamed lines keep no order.
+  void finish() const {
+    if (stream_) _mm_sfence();
+  }
+
+ private:
+  static constexpr uint64_t kStreamBytes = uint64_t{1} << 20;
+
+  Results(float* out, uint64_t stride, bool stream) : out_(out), stride_(stride), stream_(stream) {}
+
+  float* out_;
+  uint64_t stride_;
+  bool stream_;
+};
+
 // At most kBlockPairs pairs of strips times at most kPassPositions positions.
 template <typename Frame>
 class RowBlock {
@@ -57,7 +90,7 @@ class RowBlock {
       : rows_(rows), row_bytes_(row_bytes), n_pairs_(n_pairs), n_blocks_(n_blocks), activations_(activations),
         stride_(stride), n_positions_(n_positions) {}
 
-  void multiply(const avx512vnni::Results& results) {
+  void multiply(const Results& results) {
     const Groups groups(n_positions_, Frame::kGroupPositions);
     for (uint32_t pair = 0; pair < n_pairs_; ++pair)
       for (uint32_t i = 0; i < n_positions_ * kPairRows; i += 16) _mm512_store_ps(acc_[pair] + i, _mm512_setzero_ps());
@@ -132,7 +165,7 @@ inline void matmul_tiles(const void* weights, uint32_t n_cols, RowRange rows, co
     const uint32_t n_blocks = n_cols / Frame::kBlockWeights;
     const uint64_t row_bytes = n_blocks * sizeof(typename Frame::Block);
     const uint32_t end = rows.begin + (rows.end - rows.begin) / kPairRows * kPairRows;
-    const avx512vnni::Results results(out, out_stride, n_positions);
+    const Results results(out, out_stride, n_positions);
     for (uint32_t p = 0; p < n_positions; p += kPassPositions)
       for (uint32_t r = rows.begin; r < end; r += kBlockPairs * kPairRows) {
         RowBlock<Frame> block(static_cast<const uint8_t*>(weights) + r * row_bytes, row_bytes,

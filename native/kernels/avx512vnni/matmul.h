@@ -28,7 +28,7 @@ namespace {
 template <typename Frame, int kStrips>
 inline void strip_rows(const typename Frame::Block* rows, uint32_t n_blocks,
                        const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
-                       const Results& results) {
+                       float* out, uint64_t out_stride) {
   constexpr uint32_t kGroupBytes = Frame::kGroup * sizeof(typename Frame::Block);
   alignas(64) float acc[kStripPositions * kStrips * 16];
   for (uint32_t i = 0; i < n_positions * kStrips * 16; i += 16)
@@ -64,7 +64,8 @@ inline void strip_rows(const typename Frame::Block* rows, uint32_t n_blocks,
   }
   for (uint32_t p = 0; p < n_positions; ++p)
     for (int t = 0; t < kStrips; ++t)
-      results.store(p, t * kStripRows, _mm512_load_ps(acc + (p * kStrips + t) * 16));
+      _mm512_storeu_ps(out + p * out_stride + t * kStripRows,
+                       _mm512_load_ps(acc + (p * kStrips + t) * 16));
 }
 
 // The rows of a matrix.
@@ -124,18 +125,18 @@ inline void matmul(const void* weights, uint32_t n_blocks, RowRange rows, const 
   const uint8_t* a = static_cast<const uint8_t*>(activations);
   uint32_t end = rows.begin;
   if (n_positions >= Frame::kStripPositionsMin) {
-    const Results results(out, out_stride, n_positions);
     for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
       const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
       const uint8_t* at = a + p * activation_stride;
       uint32_t r = rows.begin;
       for (; r + 2 * kStripRows <= rows.end; r += 2 * kStripRows)
-        strip_rows<Frame, 2>(matrix.at(r), n_blocks, at, activation_stride, n, results.from(p, r));
+        strip_rows<Frame, 2>(matrix.at(r), n_blocks, at, activation_stride, n,
+                             out + p * out_stride + r, out_stride);
       for (; r + kStripRows <= rows.end; r += kStripRows)
-        strip_rows<Frame, 1>(matrix.at(r), n_blocks, at, activation_stride, n, results.from(p, r));
+        strip_rows<Frame, 1>(matrix.at(r), n_blocks, at, activation_stride, n,
+                             out + p * out_stride + r, out_stride);
       end = r;
     }
-    results.finish();
   }
   if constexpr (kOrder == RowOrder::kQuarters) {
     const uint32_t n_quarter = (rows.end - end) / 4;

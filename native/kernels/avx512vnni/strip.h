@@ -74,39 +74,6 @@ struct RowsAhead {
   }
 };
 
-// Where a product's results go. More than caches hold are written past them: a line that is written whole need not be read from
-// memory first, and nobody reads it before all rows are done.
-class Results {
- public:
-  Results(float* out, uint64_t stride, uint32_t n_positions)
-      : Results(out, stride, n_positions * stride * sizeof(float) >= kStreamBytes) {}
-
-  Results from(uint32_t position, uint32_t row) const { return {out_ + position * stride_ + row, stride_, stream_}; }
-
-  // Sixteen rows from `row` on.
-  void store(uint32_t position, uint32_t row, __m512 values) const {
-    float* at = out_ + position * stride_ + row;
-    if (stream_ && reinterpret_cast<uintptr_t>(at) % 64 == 0)
-      _mm512_stream_ps(at, values);
-    else
-      _mm512_storeu_ps(at, values);
-  }
-
-  // Before whatever tells another thread that they are there: streamed lines keep no order.
-  void finish() const {
-    if (stream_) _mm_sfence();
-  }
-
- private:
-  static constexpr uint64_t kStreamBytes = uint64_t{1} << 20;
-
-  Results(float* out, uint64_t stride, bool stream) : out_(out), stride_(stride), stream_(stream) {}
-
-  float* out_;
-  uint64_t stride_;
-  bool stream_;
-};
-
 // Line `line` of the activations of kPositions positions: a block of a vector and the same block of
 // the next one lie a vector apart, and all of them are more than L1, often L2 holds.
 template <int kPositions>
