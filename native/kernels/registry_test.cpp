@@ -2,7 +2,8 @@
 // accepted, a set offered to a processor that would die of it, HYPURA_ISA ignored in silence. How we
 // notice: the table against the sizes of the format by hand, every type on every set, the sets that
 // run against what the compiler's run-time library or the emulator's caller knows of the processor,
-// and the environment variable set to each kind of value.
+// and the environment variable set to each kind of value; tiles that the system refuses, in a child that gives it the reason.
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -10,12 +11,19 @@
 #include <iostream>
 #include <string>
 
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include "native/base/testing.h"
 #include "native/kernels/kernel_set.h"
 #include "native/kernels/quant_types.h"
 
 namespace hypura::kernels {
 namespace {
+
+[[maybe_unused]] constexpr const char* kSignalStackBytes = "HYPURA_TEST_SIGNAL_STACK_BYTES";
 
 TEST(quant_types_have_the_sizes_of_the_format) {
   const struct {
@@ -81,15 +89,65 @@ std::string expected_sets() {
 #endif
 }
 
-TEST(the_sets_that_run_are_those_of_the_processor) {
+std::string names_of_sets() {
   std::string names;
   for (const KernelSet* const* set = runnable_kernel_sets(); *set != nullptr; ++set)
     names += (names.empty() ? "" : " ") + std::string((*set)->name);
+  return names;
+}
+
+TEST(the_sets_that_run_are_those_of_the_processor) {
+  const std::string names = names_of_sets();
   if (expected_sets().empty())
     std::cerr << "  skipped: HYPURA_EXPECTED_SETS does not say what to find; found " << names << "\n";
   else
     EXPECT_EQ(names, expected_sets());
 }
+
+#if defined(__linux__) && defined(__x86_64__)
+// Names of the sets as a process finds them whose first thread has an alternate signal stack of so many bytes: of this program,
+// run again. Permission for tiles is asked for once per process.
+std::string sets_beside_signal_stack(uint64_t bytes) {
+  int out[2];
+  EXPECT_EQ(pipe(out), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(out[1], STDOUT_FILENO);
+    setenv(kSignalStackBytes, std::to_string(bytes).c_str(), 1);
+    execl("/proc/self/exe", "kernels_tests", "prints_its_sets", nullptr);
+    _exit(101);
+  }
+  close(out[1]);
+  std::string names;
+  char byte;
+  while (read(out[0], &byte, 1) == 1) names += byte;
+  close(out[0]);
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  return names;
+}
+
+TEST(the_child_of_the_next_test_prints_its_sets) {
+  const char* bytes = std::getenv(kSignalStackBytes);
+  if (bytes == nullptr) return;  // not the child
+  static char stack[1 << 16];
+  stack_t alternate = {};
+  alternate.ss_sp = stack;
+  alternate.ss_size = std::strtoul(bytes, nullptr, 10);
+  EXPECT_EQ(sigaltstack(&alternate, nullptr), 0);
+  std::cout << names_of_sets() << std::flush;
+}
+
+TEST(tiles_are_left_alone_where_the_system_refuses_them) {
+  if (std::getenv(kSignalStackBytes) != nullptr) return;  // the child of another test
+  const std::string all = expected_sets(), tiles = " amx_int8";
+  const bool has_tiles = all.find(tiles) != std::string::npos;
+  EXPECT_EQ(sets_beside_signal_stack(1 << 16), all);
+  // A frame with tiles is some 11 KB: too much for this stack.
+  EXPECT_EQ(sets_beside_signal_stack(8192), has_tiles ? all.substr(0, all.find(tiles)) : all);
+}
+#endif
 
 TEST(hypura_isa_chooses_and_says_so) {
   const char* before = std::getenv("HYPURA_ISA");
