@@ -1,4 +1,4 @@
-// The frame of the 32-weight types without minima on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile
+// The frame of the 32-weight types on AMX: two strips of sixteen rows by groups of up to sixteen positions. A tile
 // product is one block deep, because every block has a scale of its own in weights and activations; the terms of eight blocks are
 // added in the tree of rule E3. Internal linkage (amx_int8.h).
 //
@@ -23,7 +23,6 @@ namespace {
 
 template <typename Type>
 struct Tiles32 {
-  static_assert(!Type::kMins);
   using Block = typename Type::Block;
   using Activation = ActivationA32;
   using Strip = avx512vnni::Strip32;
@@ -38,6 +37,7 @@ struct Tiles32 {
   struct alignas(64) Terms {
     float of_two[kStrips][kTileRows][16];
     float of_four[kStrips][kTileRows][16];
+    float d_sum[kTileRows][8];  // [position][block]: scale times sum, for the minima
   };
 
   // Tiles 0 and 1 sums of the first strip, 2 and 3 of the second, 4 and 5 A, 6 and 7 B.
@@ -67,6 +67,9 @@ struct Tiles32 {
     store_tile<2 * kStrip>(sums.of[kStrip][0]);
     store_tile<2 * kStrip + 1>(sums.of[kStrip][1]);
     const __m512 d[2] = {_mm512_load_ps(w.d[2 * kPair]), _mm512_load_ps(w.d[2 * kPair + 1])};
+    [[maybe_unused]] __m512 m[2];
+    if constexpr (Type::kMins)
+      for (int k = 0; k < 2; ++k) m[k] = _mm512_load_ps(w.m[2 * kPair + k]);
     for (uint32_t i = 0; i < group.n; ++i) {
       const auto* a = reinterpret_cast<const ActivationA32*>(group.activations + i * stride);
       // The five lines of an Activation: four with the first strip, one with the second.
@@ -76,7 +79,11 @@ struct Tiles32 {
 #pragma GCC unroll 2
       for (int k = 0; k < 2; ++k) {
         const __m512 both = _mm512_mul_ps(d[k], _mm512_set1_ps(a->d[2 * kPair + k]));
-        term[k] = _mm512_mul_ps(both, _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[kStrip][k][i])));
+        const __m512 isum = _mm512_cvtepi32_ps(avx512vnni::load_64(sums.of[kStrip][k][i]));
+        if constexpr (Type::kMins)
+          term[k] = _mm512_fmadd_ps(both, isum, _mm512_mul_ps(m[k], _mm512_set1_ps(terms.d_sum[i][2 * kPair + k])));
+        else
+          term[k] = _mm512_mul_ps(both, isum);
       }
       __m512 added = _mm512_add_ps(term[0], term[1]);
       float *two = terms.of_two[kStrip][i], *four = terms.of_four[kStrip][i];
@@ -111,6 +118,12 @@ struct Tiles32 {
     const Group group = given;
     Sums sums;
     Terms terms;
+    if constexpr (Type::kMins)
+      for (uint32_t i = 0; i < group.n; ++i) {
+        const auto* a = reinterpret_cast<const ActivationA32*>(group.activations + i * stride);
+        const __m256 sum = _mm256_cvtepi32_ps(avx512vnni::load_32(a->sum));
+        _mm256_store_ps(terms.d_sum[i], _mm256_mul_ps(_mm256_load_ps(a->d), sum));
+      }
     multiply_pairs<0>(w, group, stride, sums, terms);
     multiply_pairs<1>(w, group, stride, sums, terms);
     multiply_pairs<2>(w, group, stride, sums, terms);

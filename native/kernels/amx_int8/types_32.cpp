@@ -1,4 +1,4 @@
-// Strips of the types of 32 weights, by tiles. Those with minima, Q4_1 and Q5_1, gained nothing (docs/decisions/0019).
+// Strips of the types of 32 weights, by tiles.
 #if defined(__x86_64__)
 #include "native/kernels/amx_int8/amx_int8.h"
 #include "native/kernels/amx_int8/tiles_32.h"
@@ -50,11 +50,11 @@ void matmul_q8_0(const void* weights, uint32_t n_cols, RowRange rows, const void
 }
 void matmul_q4_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                  uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_32<Q4_1, RowOrder::kQuarters>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
+  matmul<Q4_1>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 void matmul_q5_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                  uint64_t stride, uint32_t n_positions, float* out, uint64_t out_stride) {
-  matmul_32<Q5_1, RowOrder::kQuarters>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
+  matmul<Q5_1>(weights, n_cols, rows, activations, stride, n_positions, out, out_stride);
 }
 
 }  // namespace hypura::kernels::amx_int8
