@@ -139,7 +139,7 @@ T* aligned_64(T* at) {
 void measure(const Options& options, const Cell& cell, WeightPool& weights, ThreadPool& pool) {
   const uint32_t n_threads = pool.n_threads(), m = cell.n_positions;
   const uint64_t row = row_bytes(cell.type, cell.n_cols);
-  const uint64_t stride = activation_bytes(cell.type.form, cell.n_cols);
+  const uint64_t stride = activation_stride(cell.type.form, cell.n_cols);
   std::mt19937 rng(2);
   std::normal_distribution<float> normal;
   std::vector<float> x(cell.n_cols);

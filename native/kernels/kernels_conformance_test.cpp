@@ -36,7 +36,7 @@ struct Activations {
 
   Activations(const KernelSet& set, ActivationForm form, const std::vector<float>& x,
               uint32_t n_cols, uint32_t n_positions)
-      : stride(activation_bytes(form, n_cols)),
+      : stride(activation_stride(form, n_cols)),
         bytes(static_cast<uint8_t*>(operator new(stride * n_positions, std::align_val_t{64})),
               [](uint8_t* p) { operator delete(p, std::align_val_t{64}); }) {
     for (uint32_t p = 0; p < n_positions; ++p)

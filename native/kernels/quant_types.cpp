@@ -7,6 +7,8 @@
 namespace hypura::kernels {
 namespace {
 
+constexpr uint64_t kCacheLineBytes = 64;
+
 constexpr ActivationForm kF32 = ActivationForm::kF32;
 constexpr ActivationForm kA32 = ActivationForm::kA32;
 constexpr ActivationForm kA256 = ActivationForm::kA256;
@@ -46,7 +48,7 @@ uint64_t activation_bytes(ActivationForm form, uint32_t n_cols) {
   const uint64_t columns = n_cols;
   switch (form) {
     case ActivationForm::kF32:
-      return align_up(columns * sizeof(float), 64);
+      return align_up(columns * sizeof(float), kCacheLineBytes);
     case ActivationForm::kA32:
       return align_up(columns, 256) / 256 * sizeof(ActivationA32);
     case ActivationForm::kA256:
@@ -54,5 +56,7 @@ uint64_t activation_bytes(ActivationForm form, uint32_t n_cols) {
   }
   return 0;
 }
+
+uint64_t activation_stride(ActivationForm form, uint32_t n_cols) { return activation_bytes(form, n_cols) | kCacheLineBytes; }
 
 }  // namespace hypura::kernels

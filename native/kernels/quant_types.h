@@ -53,5 +53,8 @@ inline uint64_t row_bytes(const QuantTypeInfo& type, uint64_t n_cols) {
 // Bytes of one activation vector of n_cols elements in a form; a multiple of 64, for 64-byte aligned storage. n_cols that
 // are not a multiple of the form's block are padded with zeros.
 uint64_t activation_bytes(ActivationForm form, uint32_t n_cols);
+// Bytes from one such vector to the next where many lie together: an odd number of cache lines, so that the same block of
+// neighbouring vectors does not fall into the same few sets of a cache (docs/decisions/0019).
+uint64_t activation_stride(ActivationForm form, uint32_t n_cols);
 
 }  // namespace hypura::kernels

@@ -56,6 +56,9 @@ TEST(activations_are_multiples_of_64_bytes_and_hold_their_elements) {
        {ActivationForm::kF32, ActivationForm::kA32, ActivationForm::kA256})
     for (const uint32_t n : {1u, 32u, 255u, 256u, 257u, 4096u, 0xfffffff0u}) {
       EXPECT_EQ(activation_bytes(form, n) % 64, 0u);
+      EXPECT_EQ(activation_stride(form, n) / 64 % 2, 1u);
+      EXPECT_EQ(activation_stride(form, n) % 64, 0u);
+      EXPECT(activation_stride(form, n) - activation_bytes(form, n) <= 64);
       EXPECT(activation_bytes(form, n) >= (form == ActivationForm::kF32 ? 4ull * n : 1ull * n));
     }
 }

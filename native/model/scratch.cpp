@@ -27,7 +27,7 @@ class Carver {
   }
   void take(ActivationRows& rows, uint64_t n_rows, uint32_t width) {
     for (uint32_t form = 0; form < kernels::kActivationForms; ++form) {
-      rows.stride_bytes[form] = activation_bytes(static_cast<ActivationForm>(form), width);
+      rows.stride_bytes[form] = activation_stride(static_cast<ActivationForm>(form), width);
       rows.data[form] = bytes(product(n_rows, rows.stride_bytes[form]));
     }
   }
