@@ -1,5 +1,4 @@
-// The fifth bits of Q5_0 and Q5_1: bit i of a block's 32-bit word belongs to weight i. Internal linkage
-// (avx2.h).
+// The fifth bits of Q5_0 and Q5_1: bit i of a block's 32-bit word belongs to weight i. Internal linkage (avx2.h).
 #pragma once
 
 #include <immintrin.h>

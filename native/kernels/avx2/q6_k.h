@@ -1,8 +1,10 @@
 // Q6_K on AVX2. Weights stay unsigned, 0..63, and 32 * sum_j scale_j * sum16_j is subtracted once
 // per block. Int16 pair sums are at most 2 * 63 * 127 = 16,002; two steps of a strip, 32,004, are
-// safe and three are not.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// safe and three are not. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/k_rows.h"
 #include "native/kernels/avx2/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -90,14 +92,4 @@ struct Q6K {
 };
 
 }  // namespace
-
-void matmul_q6_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q6K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

@@ -1,7 +1,9 @@
 // Q8_0 on AVX2. Pair sums are at most 2 * 128 * 127 = 32,512, so each is widened at once; without the
-// sign trick of products() they would saturate.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// sign trick of products() they would saturate. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
 
@@ -23,14 +25,4 @@ struct Q8_0 {
 };
 
 }  // namespace
-
-void matmul_q8_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q8_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

@@ -1,7 +1,9 @@
 // Q5_0 on AVX2. Weights stay unsigned, 0..31, and 16 * (sum of a) is subtracted per block. Pair sums
-// are at most 2 * 31 * 127 = 7,874; four steps of a strip, 31,496, are safe and five are not.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// are at most 2 * 31 * 127 = 7,874; four steps of a strip, 31,496, are safe and five are not. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/fifth_bits.h"
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
@@ -24,14 +26,4 @@ struct Q5_0 {
 };
 
 }  // namespace
-
-void matmul_q5_0(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q5_0>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

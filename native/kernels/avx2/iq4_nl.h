@@ -1,7 +1,9 @@
 // IQ4_NL on AVX2. Values are signed, |value| at most 127: pair sums are at most 2 * 127 * 127 = 32,258,
-// so each is widened at once.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// so each is widened at once. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/iq4_values.h"
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
@@ -24,14 +26,4 @@ struct IQ4NL {
 };
 
 }  // namespace
-
-void matmul_iq4_nl(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<IQ4NL>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

@@ -1,6 +1,8 @@
-// Q5_1 on AVX2: five bits with a minimum. Pair sums as in q5_0.cpp.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// Q5_1 on AVX2: five bits with a minimum. Pair sums as in q5_0.cpp. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/fifth_bits.h"
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
@@ -26,14 +28,4 @@ struct Q5_1 {
 };
 
 }  // namespace
-
-void matmul_q5_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q5_1>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

@@ -1,7 +1,9 @@
 // MXFP4 on AVX2. The table's values are 12 larger, 0..24, so that they are unsigned, and 12 * (sum of a)
-// is subtracted per block. Pair sums are at most 2 * 24 * 127 = 6,096, four steps of a strip 24,384.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// is subtracted per block. Pair sums are at most 2 * 24 * 127 = 6,096, four steps of a strip 24,384. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
 
@@ -41,14 +43,4 @@ struct MXFP4 {
 };
 
 }  // namespace
-
-void matmul_mxfp4(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<MXFP4>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

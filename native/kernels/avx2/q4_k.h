@@ -1,7 +1,9 @@
 // Q4_K on AVX2. Each nibble vector of 32 bytes is one sub-block: int16 pair sums are at most 2 * 15
-// * 127 = 3,810, eight steps of a strip 30,480: both below 32,767.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// * 127 = 3,810, eight steps of a strip 30,480: both below 32,767. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/k_rows.h"
 #include "native/kernels/avx2/scales_6bit.h"
 #include "native/kernels/blocks.h"
@@ -58,14 +60,4 @@ struct Q4K {
 };
 
 }  // namespace
-
-void matmul_q4_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q4K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

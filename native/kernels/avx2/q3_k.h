@@ -1,7 +1,9 @@
 // Q3_K on AVX2. Weights stay unsigned, 0..7, and 4 * sum_j scale_j * sum16_j is subtracted once per
-// block. Int16 pair sums are at most 2 * 7 * 127 = 1,778, the four steps of a sub-block 7,112.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// block. Int16 pair sums are at most 2 * 7 * 127 = 1,778, the four steps of a sub-block 7,112. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/k_rows.h"
 #include "native/kernels/avx2/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -99,14 +101,4 @@ struct Q3K {
 };
 
 }  // namespace
-
-void matmul_q3_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q3K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

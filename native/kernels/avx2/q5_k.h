@@ -1,7 +1,9 @@
 // Q5_K on AVX2: as Q4_K with a fifth bit. Int16 pair sums are at most 2 * 31 * 127 = 7,874; four
-// steps of a strip, 31,496, are safe and five are not.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// steps of a strip, 31,496, are safe and five are not. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/k_rows.h"
 #include "native/kernels/avx2/scales_6bit.h"
 #include "native/kernels/blocks.h"
@@ -87,14 +89,4 @@ struct Q5K {
 };
 
 }  // namespace
-
-void matmul_q5_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q5K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

@@ -1,6 +1,8 @@
-// Q4_1 on AVX2: nibbles with a minimum. Pair sums as in q4_0.cpp.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// Q4_1 on AVX2: nibbles with a minimum. Pair sums as in q4_0.h. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/rows_32.h"
 #include "native/kernels/blocks.h"
 
@@ -25,14 +27,4 @@ struct Q4_1 {
 };
 
 }  // namespace
-
-void matmul_q4_1(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_32<Q4_1>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__

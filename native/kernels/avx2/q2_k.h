@@ -1,6 +1,8 @@
-// Q2_K on AVX2. Int16 pair sums are at most 2 * 3 * 127 = 762, the four steps of a sub-block 3,048.
-#if defined(__x86_64__)
-#include "native/kernels/avx2/avx2.h"
+// Q2_K on AVX2. Int16 pair sums are at most 2 * 3 * 127 = 762, the four steps of a sub-block 3,048. Internal linkage (avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
 #include "native/kernels/avx2/k_rows.h"
 #include "native/kernels/avx2/scales_16.h"
 #include "native/kernels/blocks.h"
@@ -82,14 +84,4 @@ struct Q2K {
 };
 
 }  // namespace
-
-void matmul_q2_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
-                 uint64_t activation_stride, uint32_t n_positions, float* out,
-                 uint64_t out_stride) {
-  matmul_k<Q2K>(weights, n_cols, rows, activations, activation_stride, n_positions, out,
-                out_stride);
-}
-
 }  // namespace hypura::kernels::avx2
-
-#endif  // __x86_64__
