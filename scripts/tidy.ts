@@ -80,7 +80,7 @@ function checkCpp(check: Check, text: string): void {
       violations.push({ file, line, rule: 'native/model sees block_cache.h of the scheduler and nothing else of it', fix: 'ask the cache for blocks' })
     }
   }
-  const isa = /^native\/kernels\/(avx2|avx512vnni|amx_int8|neon_\w+)\//.exec(file)
+  const isa = /^native\/kernels\/(avx2|avxvnni|avx512vnni|amx_int8|neon_\w+)\//.exec(file)
   if (isa !== null && !check.isTest) {
     const allowed = /^(?:immintrin\.h|arm_neon\.h|cstdint|cstddef|native\/kernels\/(?:kernel_set|quant_types|blocks|activations|\w+\/\w+)\.h)$/
     for (const [line, target] of matches(text, /^\s*#\s*include\s+["<]([^">]+)[">]/)) {

@@ -10,7 +10,7 @@ import { checkoutRoot } from '../scripts/tidy.js'
 /** Another processor's build is looked at where there is one, as after `npm run test:arm64`. */
 const folderOf = (arch: string, isa: string): string =>
   join(checkoutRoot, arch === process.arch ? 'build/cmake' : `build/${arch}`, 'CMakeFiles/hypura_kernels.dir/native/kernels', isa)
-const folders = ([['x64', 'avx2', 7], ['x64', 'avx512vnni', 4], ['x64', 'amx_int8', 2], ['arm64', 'neon_dotprod', 7], ['arm64', 'neon_i8mm', 2]] as const)
+const folders = ([['x64', 'avx2', 7], ['x64', 'avxvnni', 2], ['x64', 'avx512vnni', 4], ['x64', 'amx_int8', 2], ['arm64', 'neon_dotprod', 7], ['arm64', 'neon_i8mm', 2]] as const)
   .map(([arch, isa, least]) => [isa, folderOf(arch, isa), least] as const)
 
 /** Letters of nm for symbols that are merged with others of the same name: weak, unique, common. */

@@ -11,6 +11,7 @@
 #include "native/kernels/amx_int8/amx_int8.h"
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx512vnni/avx512vnni.h"
+#include "native/kernels/avxvnni/avxvnni.h"
 #include "native/kernels/kernel_sets.h"
 #include "native/kernels/quant_types.h"
 #include "native/kernels/scalar/scalar.h"
@@ -89,6 +90,47 @@ constexpr KernelSet kAvx2 = {
     .attention = avx2::attention,
     .attention_merge = avx2::attention_merge,
 };
+
+// Floats are the AVX2 set's.
+MatmulFunction avxvnni_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kQ4_0:
+      return avxvnni::matmul_q4_0;
+    case QuantType::kQ4_1:
+      return avxvnni::matmul_q4_1;
+    case QuantType::kQ5_0:
+      return avxvnni::matmul_q5_0;
+    case QuantType::kQ5_1:
+      return avxvnni::matmul_q5_1;
+    case QuantType::kQ8_0:
+      return avxvnni::matmul_q8_0;
+    case QuantType::kQ2_K:
+      return avxvnni::matmul_q2_k;
+    case QuantType::kQ3_K:
+      return avxvnni::matmul_q3_k;
+    case QuantType::kQ4_K:
+      return avxvnni::matmul_q4_k;
+    case QuantType::kQ5_K:
+      return avxvnni::matmul_q5_k;
+    case QuantType::kQ6_K:
+      return avxvnni::matmul_q6_k;
+    case QuantType::kIQ4_NL:
+      return avxvnni::matmul_iq4_nl;
+    case QuantType::kIQ4_XS:
+      return avxvnni::matmul_iq4_xs;
+    case QuantType::kMXFP4:
+      return avxvnni::matmul_mxfp4;
+    default:
+      return avx2_matmul(type);
+  }
+}
+
+constexpr KernelSet kAvxVnni = [] {
+  KernelSet set = kAvx2;
+  set.name = "avxvnni";
+  set.matmul = avxvnni_matmul;
+  return set;
+}();
 
 // What is no bottleneck is the AVX2 set's: the same bits by the same rules.
 MatmulFunction avx512vnni_matmul(QuantType type) {
@@ -201,6 +243,12 @@ constexpr unsigned kAvx2Leaf1 = bit_FMA | bit_F16C | bit_AVX;
 
 bool avx2_runs() { return runs_with(kAvx2Leaf1, bit_AVX2, 0, kSavesAvx); }
 
+bool avxvnni_runs() {
+  constexpr unsigned kAvxVnni1 = 1u << 4;  // of eax, leaf 7, subleaf 1
+  unsigned a, b, c, d;
+  return avx2_runs() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni1) != 0;
+}
+
 bool avx512vnni_runs() {
   constexpr unsigned kLeaf7 =
       bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
@@ -232,6 +280,9 @@ constexpr RegisteredSet kSets[] = {
     {&kAvx2, avx2_runs, "HYPURA_ISA asks for AVX2 kernels.",
      "HYPURA_ISA asks for AVX2, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX2, FMA and F16C."},
+    {&kAvxVnni, avxvnni_runs, "HYPURA_ISA asks for AVX-VNNI kernels.",
+     "HYPURA_ISA asks for AVX-VNNI, which this processor or operating system lacks; it is ignored.",
+     "The processor has AVX-VNNI beside AVX2."},
     {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
      "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX-512 F, BW, VL, DQ and VNNI."},

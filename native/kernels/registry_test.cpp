@@ -81,9 +81,10 @@ std::string expected_sets() {
 #if defined(__x86_64__)
   std::string names = "scalar";
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) names += " avx2";
-  if (__builtin_cpu_supports("avx512vnni")) names += " avx512vnni";
   std::ifstream info("/proc/cpuinfo");
   const std::string flags((std::istreambuf_iterator<char>(info)), std::istreambuf_iterator<char>());
+  if (flags.find(" avx_vnni") != std::string::npos) names += " avxvnni";
+  if (__builtin_cpu_supports("avx512vnni")) names += " avx512vnni";
   if (flags.find(" amx_int8") != std::string::npos) names += " amx_int8";
   return names;
 #else
@@ -168,7 +169,7 @@ TEST(hypura_isa_chooses_and_says_so) {
     EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
   }
   EXPECT(last == &best);
-  for (const char* name : {"avx2", "avx512vnni", "amx_int8", "neon_dotprod", "neon_i8mm"}) {
+  for (const char* name : {"avx2", "avxvnni", "avx512vnni", "amx_int8", "neon_dotprod", "neon_i8mm"}) {
     setenv("HYPURA_ISA", name, 1);
     if (choose_kernels(&reason).name == std::string(name)) continue;
     EXPECT(&choose_kernels(&reason) == &best);

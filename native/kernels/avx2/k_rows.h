@@ -18,6 +18,7 @@
 //   dot(block, a): eight lanes that sum to isum
 //   mins(block, a): four lanes that sum to msum, if kMins
 //   unpack(row, stride, strip): eight rows, stride blocks apart, to a Strip but for its floats
+// Dots says how a strip multiplies: pair_dots.h, avxvnni/quad_dots.h.
 // Internal linkage throughout (avx2.h).
 #pragma once
 
@@ -27,6 +28,7 @@
 
 #include "native/kernels/activations.h"
 #include "native/kernels/avx2/lanes.h"
+#include "native/kernels/avx2/pair_dots.h"
 #include "native/kernels/kernel_set.h"
 
 namespace hypura::kernels::avx2 {
@@ -95,7 +97,7 @@ inline void rows_in_place(const typename Type::Block* row0, const typename Type:
 }
 
 // One block of a strip times kPositions positions; acc: [kPositions][8].
-template <typename Type, int kPositions>
+template <typename Type, typename Dots, int kPositions>
 inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
                         float (*acc)[8]) {
   const ActivationA256* a[kPositions];
@@ -107,25 +109,11 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
     isum[i] = _mm256_setzero_si256();
   }
   for (int j = 0; j < 64 / Type::kSubBlockSteps; ++j) {
-    const __m256i scale = load_32(w.scale[j]);
-    for (int part = 0; part < Type::kSubBlockSteps; part += Type::kSafeSteps) {
-      __m256i dot[kPositions];
-      const int first = j * Type::kSubBlockSteps + part;
+    const int first = j * Type::kSubBlockSteps;
+    const int8_t* x[kPositions];
 #pragma GCC unroll 8
-      for (int i = 0; i < kPositions; ++i)
-        dot[i] = products<Type::kSigned>(load_32(w.q[first]), broadcast_4(a[i]->q + 4 * first));
-#pragma GCC unroll 8
-      for (int s = first + 1; s < first + Type::kSafeSteps; ++s) {
-        const __m256i q = load_32(w.q[s]);
-#pragma GCC unroll 8
-        for (int i = 0; i < kPositions; ++i)
-          dot[i] = _mm256_add_epi16(
-              dot[i], products<Type::kSigned>(q, broadcast_4(a[i]->q + 4 * s)));
-      }
-#pragma GCC unroll 8
-      for (int i = 0; i < kPositions; ++i)
-        isum[i] = _mm256_add_epi32(isum[i], _mm256_madd_epi16(dot[i], scale));
-    }
+    for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q + 4 * first;
+    Dots::template add_sub_block<Type, kPositions>(w.q + first, load_32(w.scale[j]), x, isum);
   }
   const __m256 d = _mm256_load_ps(w.d), dmin = _mm256_load_ps(w.dmin);
 #pragma GCC unroll 8
@@ -150,7 +138,7 @@ inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t act
 }
 
 // Eight rows times at most kStripPositions positions.
-template <typename Type>
+template <typename Type, typename Dots>
 inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
                        const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
                        float* out, uint64_t out_stride) {
@@ -168,15 +156,15 @@ inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
     const uint8_t* a = activations + b * sizeof(ActivationA256);
     uint32_t p = 0;
     for (; p + 4 <= n_positions; p += 4)
-      strip_block<Type, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
+      strip_block<Type, Dots, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
     for (; p < n_positions; ++p)
-      strip_block<Type, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
+      strip_block<Type, Dots, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
   }
   for (uint32_t p = 0; p < n_positions; ++p)
     _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
 }
 
-template <typename Type>
+template <typename Type, typename Dots = PairDots>
 inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                      uint64_t activation_stride, uint32_t n_positions, float* out,
                      uint64_t out_stride) {
@@ -190,7 +178,7 @@ inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const 
     for (; r + 8 <= rows.end; r += 8)
       for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
         const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
-        strip_rows<Type>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
+        strip_rows<Type, Dots>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
                          out + p * out_stride + r, out_stride);
       }
   const auto two_rows = [&](uint32_t first, uint32_t second) {

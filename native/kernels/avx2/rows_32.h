@@ -16,6 +16,7 @@
 //   kSafeSteps: steps of four weights whose int16 sums cannot saturate: 1, 2, 4 or 8
 //   weights(block): 32 weights
 //   scales(blocks, stride), mins(blocks, stride): of eight blocks, stride blocks apart; mins with kMins
+// Dots says how a strip multiplies: pair_dots.h, avxvnni/quad_dots.h.
 // Internal linkage throughout (avx2.h).
 #pragma once
 
@@ -25,6 +26,7 @@
 
 #include "native/kernels/activations.h"
 #include "native/kernels/avx2/lanes.h"
+#include "native/kernels/avx2/pair_dots.h"
 #include "native/kernels/kernel_set.h"
 
 namespace hypura::kernels::avx2 {
@@ -118,30 +120,8 @@ inline float row_in_place(const typename Type::Block* w, uint32_t n_blocks,
   return acc;
 }
 
-// Block k of eight rows times kPositions positions, before the offset.
-template <typename Type, int kPositions>
-inline void strip_dot(const Strip& w, int k, const ActivationA32* const* a, __m256i* isum) {
-#pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_setzero_si256();
-  for (int first = 0; first < 8; first += Type::kSafeSteps) {
-    __m256i dot[kPositions];
-#pragma GCC unroll 8
-    for (int s = first; s < first + Type::kSafeSteps; ++s) {
-      const __m256i q = load_32(w.q[k][s]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kPositions; ++i) {
-        const __m256i pairs = products<Type::kSigned>(q, broadcast_4(a[i]->q[k] + 4 * s));
-        dot[i] = s == first ? pairs : _mm256_add_epi16(dot[i], pairs);
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i)
-      isum[i] = _mm256_add_epi32(isum[i], _mm256_madd_epi16(dot[i], _mm256_set1_epi16(1)));
-  }
-}
-
 // One group of a strip times kPositions positions; acc: [kPositions][8].
-template <typename Type, int kPositions>
+template <typename Type, typename Dots, int kPositions>
 inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
                         float (*acc)[8]) {
   const ActivationA32* a[kPositions];
@@ -149,15 +129,19 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
   for (int i = 0; i < kPositions; ++i)
     a[i] = reinterpret_cast<const ActivationA32*>(activations +
                                                   static_cast<uint64_t>(i) * activation_stride);
+  constexpr int kOffset = Type::kOffset + Dots::template kAdded<Type>;
   __m256 t[kPositions][8];
   for (int k = 0; k < 8; ++k) {
+    const int8_t* x[kPositions];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q[k];
     __m256i isum[kPositions];
-    strip_dot<Type, kPositions>(w, k, a, isum);
+    Dots::template dot_32<Type, kPositions>(w.q[k], x, isum);
     const __m256 d = _mm256_load_ps(w.d[k]);
 #pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) {
-      if constexpr (Type::kOffset != 0)
-        isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(Type::kOffset * a[i]->sum[k]));
+      if constexpr (kOffset != 0)
+        isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(kOffset * a[i]->sum[k]));
       const __m256 both = _mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k]));
       const __m256 f = _mm256_cvtepi32_ps(isum[i]);
       if constexpr (Type::kMins)
@@ -180,7 +164,7 @@ inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t act
 }
 
 // Eight rows of n <= 8 blocks each, to a strip.
-template <typename Type>
+template <typename Type, typename Dots>
 inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, uint32_t n,
                          Strip& strip) {
   for (uint32_t k = 0; k < 8; ++k) {
@@ -197,12 +181,12 @@ inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, 
     for (uint32_t r = 0; r < 8; ++r) v[r] = Type::weights(rows[r * row_blocks + k]);
     transpose_8x8(v);
     for (int s = 0; s < 8; ++s)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), v[s]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), Dots::template stored<Type>(v[s]));
   }
 }
 
 // Eight rows times at most kStripPositions positions.
-template <typename Type>
+template <typename Type, typename Dots>
 inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
                        const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
                        float* out, uint64_t out_stride) {
@@ -210,19 +194,19 @@ inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
   for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
   Strip strip;
   for (uint32_t b = 0; b < n_blocks; b += 8) {
-    unpack_group<Type>(rows + b, n_blocks, n_blocks - b < 8 ? n_blocks - b : 8, strip);
+    unpack_group<Type, Dots>(rows + b, n_blocks, n_blocks - b < 8 ? n_blocks - b : 8, strip);
     const uint8_t* a = activations + b / 8 * sizeof(ActivationA32);
     uint32_t p = 0;
     for (; p + 4 <= n_positions; p += 4)
-      strip_group<Type, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
+      strip_group<Type, Dots, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
     for (; p < n_positions; ++p)
-      strip_group<Type, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
+      strip_group<Type, Dots, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
   }
   for (uint32_t p = 0; p < n_positions; ++p)
     _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
 }
 
-template <typename Type>
+template <typename Type, typename Dots = PairDots>
 inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
                       uint64_t activation_stride, uint32_t n_positions, float* out,
                       uint64_t out_stride) {
@@ -236,7 +220,7 @@ inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const
     for (; r + 8 <= rows.end; r += 8)
       for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
         const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
-        strip_rows<Type>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
+        strip_rows<Type, Dots>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
                          out + p * out_stride + r, out_stride);
       }
   for (; r < rows.end; ++r)
