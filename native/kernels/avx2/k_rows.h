@@ -29,15 +29,11 @@
 #include "native/kernels/activations.h"
 #include "native/kernels/avx2/lanes.h"
 #include "native/kernels/avx2/pair_dots.h"
+#include "native/kernels/avx2/strips.h"
 #include "native/kernels/kernel_set.h"
 
 namespace hypura::kernels::avx2 {
 namespace {
-
-// From here on a strip is faster than rows in place.
-constexpr uint32_t kStripPositionsMin = 4;
-// Positions of one pass over a strip: the accumulators, 16 KiB, stay in L1 or L2.
-constexpr uint32_t kStripPositions = 512;
 
 struct alignas(32) Strip {
   uint8_t q[64][32];      // step s: weights 4 s .. 4 s + 3 of rows 0-7
@@ -96,73 +92,72 @@ inline void rows_in_place(const typename Type::Block* row0, const typename Type:
   *y0 = _mm_cvtss_f32(acc);
 }
 
-// One block of a strip times kPositions positions; acc: [kPositions][8].
-template <typename Type, typename Dots, int kPositions>
-inline void strip_block(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
-                        float (*acc)[8]) {
-  const ActivationA256* a[kPositions];
-  __m256i isum[kPositions];
-#pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i) {
-    a[i] = reinterpret_cast<const ActivationA256*>(activations +
-                                                   static_cast<uint64_t>(i) * activation_stride);
-    isum[i] = _mm256_setzero_si256();
-  }
-  for (int j = 0; j < 64 / Type::kSubBlockSteps; ++j) {
-    const int first = j * Type::kSubBlockSteps;
-    const int8_t* x[kPositions];
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q + 4 * first;
-    Dots::template add_sub_block<Type, kPositions>(w.q + first, load_32(w.scale[j]), x, isum);
-  }
-  const __m256 d = _mm256_load_ps(w.d), dmin = _mm256_load_ps(w.dmin);
-#pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i) {
-    __m256i paired = _mm256_setzero_si256();
-    if constexpr (Type::kMins != 0 || Type::kOffset != 0) {
-      const int16_t* sums = Type::kMins == 8 ? a[i]->sum32 : a[i]->sum16;
-      for (int j = 0; j < (Type::kMins == 8 ? 4 : 8); ++j)
-        paired = _mm256_add_epi32(
-            paired, _mm256_madd_epi16(load_32(w.pairs[j]), broadcast_4(sums + 2 * j)));
-    }
-    if constexpr (Type::kOffset != 0)
-      isum[i] =
-          _mm256_sub_epi32(isum[i], _mm256_mullo_epi32(paired, _mm256_set1_epi32(Type::kOffset)));
-    const __m256 da = _mm256_set1_ps(a[i]->d);
-    __m256 sum = _mm256_load_ps(acc[i]);
-    sum = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(isum[i]), sum);
-    if constexpr (Type::kMins != 0)
-      sum = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, da), _mm256_cvtepi32_ps(paired), sum);
-    _mm256_store_ps(acc[i], sum);
-  }
-}
-
-// Eight rows times at most kStripPositions positions.
 template <typename Type, typename Dots>
-inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
-                       const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
-                       float* out, uint64_t out_stride) {
-  alignas(32) float acc[kStripPositions][8];
-  for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
-  Strip strip;
-  for (uint32_t b = 0; b < n_blocks; ++b) {
-    Type::unpack(rows + b, n_blocks, strip);
+struct StripsK {
+  using Block = typename Type::Block;
+  using Activation = ActivationA256;
+  using Strip = avx2::Strip;
+  static constexpr uint32_t kGroupBlocks = 1;
+  static constexpr uint32_t kGroupPositions = Dots::kGroupPositions;
+
+  static void unpack(const Block* rows, uint64_t row_blocks, uint32_t, Strip& strip) {
+    Type::unpack(rows, row_blocks, strip);
     for (int r = 0; r < 8; ++r) {
-      const __m128 d = _mm_cvtph_ps(
-          _mm_cvtsi32_si128(static_cast<int>(Type::halves(rows[b + uint64_t(r) * n_blocks]))));
+      const __m128 d = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(Type::halves(rows[uint64_t(r) * row_blocks]))));
       strip.d[r] = _mm_cvtss_f32(d);
       strip.dmin[r] = _mm_cvtss_f32(_mm_movehdup_ps(d));
     }
-    const uint8_t* a = activations + b * sizeof(ActivationA256);
-    uint32_t p = 0;
-    for (; p + 4 <= n_positions; p += 4)
-      strip_block<Type, Dots, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
-    for (; p < n_positions; ++p)
-      strip_block<Type, Dots, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
   }
-  for (uint32_t p = 0; p < n_positions; ++p)
-    _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
-}
+
+  template <int kStrips, int kPositions>
+  static void multiply(const Strip* w, const uint8_t* activations, uint64_t stride, const uint8_t* next, float (*acc)[8]) {
+    const ActivationA256* a[kPositions];
+    __m256i isum[kStrips][kPositions];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i) {
+      a[i] = reinterpret_cast<const ActivationA256*>(activations + static_cast<uint64_t>(i) * stride);
+#pragma GCC unroll 2
+      for (int t = 0; t < kStrips; ++t) isum[t][i] = _mm256_setzero_si256();
+      ask_for<sizeof(ActivationA256) - 63>(next + static_cast<uint64_t>(i) * stride);
+    }
+    for (int j = 0; j < 64 / Type::kSubBlockSteps; ++j) {
+      const int first = j * Type::kSubBlockSteps;
+      Steps q[kStrips];
+      __m256i scale[kStrips];
+      const int8_t* x[kPositions];
+#pragma GCC unroll 2
+      for (int t = 0; t < kStrips; ++t) {
+        q[t] = w[t].q + first;
+        scale[t] = load_32(w[t].scale[j]);
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q + 4 * first;
+      Dots::template add_sub_block<Type, kStrips, kPositions>(q, scale, x, isum);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 2
+      for (int t = 0; t < kStrips; ++t) finish(w[t], *a[i], isum[t][i], acc[i * kStrips + t]);
+  }
+
+  // The floats of a block of eight rows and one position (rule E2).
+  __attribute__((always_inline)) static void finish(const Strip& w, const ActivationA256& a, __m256i isum, float* acc) {
+    __m256i paired = _mm256_setzero_si256();
+    if constexpr (Type::kMins != 0 || Type::kOffset != 0) {
+      const int16_t* sums = Type::kMins == 8 ? a.sum32 : a.sum16;
+      for (int j = 0; j < (Type::kMins == 8 ? 4 : 8); ++j)
+        paired = _mm256_add_epi32(paired, _mm256_madd_epi16(load_32(w.pairs[j]), broadcast_4(sums + 2 * j)));
+    }
+    if constexpr (Type::kOffset != 0)
+      isum = _mm256_sub_epi32(isum, _mm256_mullo_epi32(paired, _mm256_set1_epi32(Type::kOffset)));
+    const __m256 da = _mm256_set1_ps(a.d);
+    __m256 sum = _mm256_load_ps(acc);
+    sum = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(w.d), da), _mm256_cvtepi32_ps(isum), sum);
+    if constexpr (Type::kMins != 0)
+      sum = _mm256_fnmadd_ps(_mm256_mul_ps(_mm256_load_ps(w.dmin), da), _mm256_cvtepi32_ps(paired), sum);
+    _mm256_store_ps(acc, sum);
+  }
+};
 
 template <typename Type, typename Dots = PairDots>
 inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
@@ -173,14 +168,7 @@ inline void matmul_k(const void* weights, uint32_t n_cols, RowRange rows, const 
     return static_cast<const typename Type::Block*>(weights) + static_cast<uint64_t>(r) * n_blocks;
   };
   const uint8_t* a = static_cast<const uint8_t*>(activations);
-  uint32_t r = rows.begin;
-  if (n_positions >= kStripPositionsMin)
-    for (; r + 8 <= rows.end; r += 8)
-      for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
-        const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
-        strip_rows<Type, Dots>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
-                         out + p * out_stride + r, out_stride);
-      }
+  uint32_t r = matmul_strips<StripsK<Type, Dots>>(weights, n_blocks, rows, a, activation_stride, n_positions, out, out_stride);
   const auto two_rows = [&](uint32_t first, uint32_t second) {
     for (uint32_t p = 0; p < n_positions; ++p) {
       const auto* x = reinterpret_cast<const ActivationA256*>(a + p * activation_stride);

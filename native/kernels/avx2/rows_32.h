@@ -27,15 +27,11 @@
 #include "native/kernels/activations.h"
 #include "native/kernels/avx2/lanes.h"
 #include "native/kernels/avx2/pair_dots.h"
+#include "native/kernels/avx2/strips.h"
 #include "native/kernels/kernel_set.h"
 
 namespace hypura::kernels::avx2 {
 namespace {
-
-// From here on a strip is faster than rows in place.
-constexpr uint32_t kStripPositionsMin = 4;
-// Positions of one pass over a strip: the accumulators, 16 KiB, stay in L1 or L2.
-constexpr uint32_t kStripPositions = 512;
 
 // Eight blocks of eight rows.
 struct alignas(32) Strip {
@@ -120,91 +116,80 @@ inline float row_in_place(const typename Type::Block* w, uint32_t n_blocks,
   return acc;
 }
 
-// One group of a strip times kPositions positions; acc: [kPositions][8].
-template <typename Type, typename Dots, int kPositions>
-inline void strip_group(const Strip& w, const uint8_t* activations, uint64_t activation_stride,
-                        float (*acc)[8]) {
-  const ActivationA32* a[kPositions];
+template <typename Type, typename Dots>
+struct Strips32 {
+  using Block = typename Type::Block;
+  using Activation = ActivationA32;
+  using Strip = avx2::Strip;
+  static constexpr uint32_t kGroupBlocks = 8;
+  static constexpr uint32_t kGroupPositions = Dots::kGroupPositions;
+
+  static void unpack(const Block* rows, uint64_t row_blocks, uint32_t n, Strip& strip) {
+    for (uint32_t k = 0; k < 8; ++k) {
+      if (k >= n) {
+        __builtin_memset(strip.q[k], 0, sizeof strip.q[k]);
+        __builtin_memset(strip.d[k], 0, sizeof strip.d[k]);
+        __builtin_memset(strip.m[k], 0, sizeof strip.m[k]);
+        continue;
+      }
+      _mm256_store_ps(strip.d[k], Type::scales(rows + k, row_blocks));
+      if constexpr (Type::kMins) _mm256_store_ps(strip.m[k], Type::mins(rows + k, row_blocks));
+      __m256i v[8];
 #pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i)
-    a[i] = reinterpret_cast<const ActivationA32*>(activations +
-                                                  static_cast<uint64_t>(i) * activation_stride);
-  constexpr int kOffset = Type::kOffset + Dots::template kAdded<Type>;
-  __m256 t[kPositions][8];
-  for (int k = 0; k < 8; ++k) {
-    const int8_t* x[kPositions];
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q[k];
-    __m256i isum[kPositions];
-    Dots::template dot_32<Type, kPositions>(w.q[k], x, isum);
-    const __m256 d = _mm256_load_ps(w.d[k]);
+      for (uint32_t r = 0; r < 8; ++r) v[r] = Type::weights(rows[r * row_blocks + k]);
+      transpose_8x8(v);
+      for (int s = 0; s < 8; ++s)
+        _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), Dots::template stored<Type>(v[s]));
+    }
+  }
+
+  template <int kStrips, int kPositions>
+  static void multiply(const Strip* w, const uint8_t* activations, uint64_t stride, const uint8_t* next, float (*acc)[8]) {
+    constexpr int kOffset = Type::kOffset + Dots::template kAdded<Type>;
+    const ActivationA32* a[kPositions];
 #pragma GCC unroll 8
     for (int i = 0; i < kPositions; ++i) {
-      if constexpr (kOffset != 0)
-        isum[i] = _mm256_sub_epi32(isum[i], _mm256_set1_epi32(kOffset * a[i]->sum[k]));
-      const __m256 both = _mm256_mul_ps(d, _mm256_set1_ps(a[i]->d[k]));
-      const __m256 f = _mm256_cvtepi32_ps(isum[i]);
-      if constexpr (Type::kMins)
-        t[i][k] = _mm256_fmadd_ps(
-            both, f,
-            _mm256_mul_ps(_mm256_load_ps(w.m[k]),
-                          _mm256_set1_ps(a[i]->d[k] * static_cast<float>(a[i]->sum[k]))));
-      else
-        t[i][k] = _mm256_mul_ps(both, f);
+      a[i] = reinterpret_cast<const ActivationA32*>(activations + static_cast<uint64_t>(i) * stride);
+      ask_for<sizeof(ActivationA32) - 63>(next + static_cast<uint64_t>(i) * stride);
     }
-  }
+    __m256 t[kStrips][kPositions][8];
+    for (int k = 0; k < 8; ++k) {
+      Steps q[kStrips];
+      const int8_t* x[kPositions];
+#pragma GCC unroll 2
+      for (int s = 0; s < kStrips; ++s) q[s] = w[s].q[k];
 #pragma GCC unroll 8
-  for (int i = 0; i < kPositions; ++i) {
-    const __m256 first =
-        _mm256_add_ps(_mm256_add_ps(t[i][0], t[i][1]), _mm256_add_ps(t[i][2], t[i][3]));
-    const __m256 second =
-        _mm256_add_ps(_mm256_add_ps(t[i][4], t[i][5]), _mm256_add_ps(t[i][6], t[i][7]));
-    _mm256_store_ps(acc[i], _mm256_add_ps(_mm256_load_ps(acc[i]), _mm256_add_ps(first, second)));
-  }
-}
-
-// Eight rows of n <= 8 blocks each, to a strip.
-template <typename Type, typename Dots>
-inline void unpack_group(const typename Type::Block* rows, uint64_t row_blocks, uint32_t n,
-                         Strip& strip) {
-  for (uint32_t k = 0; k < 8; ++k) {
-    if (k >= n) {
-      __builtin_memset(strip.q[k], 0, sizeof strip.q[k]);
-      __builtin_memset(strip.d[k], 0, sizeof strip.d[k]);
-      __builtin_memset(strip.m[k], 0, sizeof strip.m[k]);
-      continue;
+      for (int i = 0; i < kPositions; ++i) x[i] = a[i]->q[k];
+      __m256i isum[kStrips][kPositions];
+      Dots::template dot_32<Type, kStrips, kPositions>(q, x, isum);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 2
+        for (int s = 0; s < kStrips; ++s) {
+          if constexpr (kOffset != 0)
+            isum[s][i] = _mm256_sub_epi32(isum[s][i], _mm256_set1_epi32(kOffset * a[i]->sum[k]));
+          const __m256 both = _mm256_mul_ps(_mm256_load_ps(w[s].d[k]), _mm256_set1_ps(a[i]->d[k]));
+          const __m256 f = _mm256_cvtepi32_ps(isum[s][i]);
+          if constexpr (Type::kMins)
+            t[s][i][k] = _mm256_fmadd_ps(both, f,
+                                         _mm256_mul_ps(_mm256_load_ps(w[s].m[k]),
+                                                       _mm256_set1_ps(a[i]->d[k] * static_cast<float>(a[i]->sum[k]))));
+          else
+            t[s][i][k] = _mm256_mul_ps(both, f);
+        }
     }
-    _mm256_store_ps(strip.d[k], Type::scales(rows + k, row_blocks));
-    if constexpr (Type::kMins) _mm256_store_ps(strip.m[k], Type::mins(rows + k, row_blocks));
-    __m256i v[8];
 #pragma GCC unroll 8
-    for (uint32_t r = 0; r < 8; ++r) v[r] = Type::weights(rows[r * row_blocks + k]);
-    transpose_8x8(v);
-    for (int s = 0; s < 8; ++s)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.q[k][s]), Dots::template stored<Type>(v[s]));
+    for (int i = 0; i < kPositions; ++i)
+#pragma GCC unroll 2
+      for (int s = 0; s < kStrips; ++s) {
+        const __m256* of = t[s][i];
+        const __m256 first = _mm256_add_ps(_mm256_add_ps(of[0], of[1]), _mm256_add_ps(of[2], of[3]));
+        const __m256 second = _mm256_add_ps(_mm256_add_ps(of[4], of[5]), _mm256_add_ps(of[6], of[7]));
+        float* at = acc[i * kStrips + s];
+        _mm256_store_ps(at, _mm256_add_ps(_mm256_load_ps(at), _mm256_add_ps(first, second)));
+      }
   }
-}
-
-// Eight rows times at most kStripPositions positions.
-template <typename Type, typename Dots>
-inline void strip_rows(const typename Type::Block* rows, uint32_t n_blocks,
-                       const uint8_t* activations, uint64_t activation_stride, uint32_t n_positions,
-                       float* out, uint64_t out_stride) {
-  alignas(32) float acc[kStripPositions][8];
-  for (uint32_t p = 0; p < n_positions; ++p) _mm256_store_ps(acc[p], _mm256_setzero_ps());
-  Strip strip;
-  for (uint32_t b = 0; b < n_blocks; b += 8) {
-    unpack_group<Type, Dots>(rows + b, n_blocks, n_blocks - b < 8 ? n_blocks - b : 8, strip);
-    const uint8_t* a = activations + b / 8 * sizeof(ActivationA32);
-    uint32_t p = 0;
-    for (; p + 4 <= n_positions; p += 4)
-      strip_group<Type, Dots, 4>(strip, a + p * activation_stride, activation_stride, acc + p);
-    for (; p < n_positions; ++p)
-      strip_group<Type, Dots, 1>(strip, a + p * activation_stride, activation_stride, acc + p);
-  }
-  for (uint32_t p = 0; p < n_positions; ++p)
-    _mm256_storeu_ps(out + p * out_stride, _mm256_load_ps(acc[p]));
-}
+};
 
 template <typename Type, typename Dots = PairDots>
 inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const void* activations,
@@ -215,14 +200,7 @@ inline void matmul_32(const void* weights, uint32_t n_cols, RowRange rows, const
     return static_cast<const typename Type::Block*>(weights) + static_cast<uint64_t>(r) * n_blocks;
   };
   const uint8_t* a = static_cast<const uint8_t*>(activations);
-  uint32_t r = rows.begin;
-  if (n_positions >= kStripPositionsMin)
-    for (; r + 8 <= rows.end; r += 8)
-      for (uint32_t p = 0; p < n_positions; p += kStripPositions) {
-        const uint32_t n = n_positions - p < kStripPositions ? n_positions - p : kStripPositions;
-        strip_rows<Type, Dots>(row_at(r), n_blocks, a + p * activation_stride, activation_stride, n,
-                         out + p * out_stride + r, out_stride);
-      }
+  uint32_t r = matmul_strips<Strips32<Type, Dots>>(weights, n_blocks, rows, a, activation_stride, n_positions, out, out_stride);
   for (; r < rows.end; ++r)
     for (uint32_t p = 0; p < n_positions; ++p)
       out[p * out_stride + r] = row_in_place<Type>(

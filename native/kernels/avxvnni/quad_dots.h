@@ -1,5 +1,4 @@
-// How strips multiply on AVX-VNNI: dpbusd adds four products to an int32, exactly, so that nothing has to be widened. Two sums per
-// position, of even and odd steps, hide its latency. What avx2/pair_dots.h says of the functions holds here. Internal linkage
+// How strips multiply on AVX-VNNI: dpbusd adds four products to an int32, exactly, so that nothing has to be widened. What avx2/pair_dots.h says of the functions holds here. Internal linkage
 // (avxvnni.h).
 //
 // dpbusd wants one unsigned operand. A strip of a signed 32-weight type holds w + 128, and 128 * (sum of a) is subtracted; IQ4_XS, the
@@ -11,11 +10,15 @@
 #include <cstdint>
 
 #include "native/kernels/avx2/lanes.h"
+#include "native/kernels/avx2/pair_dots.h"
 
 namespace hypura::kernels::avxvnni {
 namespace {
 
 struct QuadDots {
+  // Twelve sums of two strips hide the latency of dpbusd.
+  static constexpr uint32_t kGroupPositions = 6;
+
   template <typename Type>
   static constexpr int kAdded = Type::kSigned ? 128 : 0;
 
@@ -24,40 +27,52 @@ struct QuadDots {
     return Type::kSigned ? _mm256_xor_si256(weights, _mm256_set1_epi8(static_cast<char>(0x80))) : weights;
   }
 
-  template <int kSteps, bool kSigned, int kPositions>
-  static void dot_steps(const uint8_t (*q)[32], const int8_t* const* x, __m256i* dot) {
-    __m256i odd[kPositions];
+  template <typename Type, int kStrips, int kPositions>
+  __attribute__((always_inline)) static void dot_32(const avx2::Steps q[kStrips], const int8_t* const x[kPositions],
+                                                    __m256i isum[kStrips][kPositions]) {
+    dot_steps<8, false, kStrips, kPositions>(q, x, isum);
+  }
+
+  template <typename Type, int kStrips, int kPositions>
+  __attribute__((always_inline)) static void add_sub_block(const avx2::Steps q[kStrips], const __m256i scale[kStrips],
+                                                           const int8_t* const x[kPositions],
+                                                           __m256i isum[kStrips][kPositions]) {
+    __m256i dot[kStrips][kPositions];
+    dot_steps<Type::kSubBlockSteps, Type::kSigned, kStrips, kPositions>(q, x, dot);
+#pragma GCC unroll 2
+    for (int t = 0; t < kStrips; ++t) {
+      const __m256i factor = _mm256_srai_epi32(scale[t], 16);
 #pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) dot[i] = odd[i] = _mm256_setzero_si256();
+      for (int i = 0; i < kPositions; ++i)
+        isum[t][i] = _mm256_add_epi32(isum[t][i], _mm256_mullo_epi32(dot[t][i], factor));
+    }
+  }
+
+ private:
+  template <int kSteps, bool kSigned, int kStrips, int kPositions>
+  __attribute__((always_inline)) static void dot_steps(const avx2::Steps q[kStrips], const int8_t* const x[kPositions],
+                                                       __m256i dot[kStrips][kPositions]) {
+#pragma GCC unroll 2
+    for (int t = 0; t < kStrips; ++t)
+#pragma GCC unroll 8
+      for (int i = 0; i < kPositions; ++i) dot[t][i] = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int s = 0; s < kSteps; ++s) {
-      const __m256i w = avx2::load_32(q[s]);
+      __m256i w[kStrips];
+#pragma GCC unroll 2
+      for (int t = 0; t < kStrips; ++t) w[t] = avx2::load_32(q[t][s]);
 #pragma GCC unroll 8
       for (int i = 0; i < kPositions; ++i) {
-        __m256i& sum = s % 2 == 0 ? dot[i] : odd[i];
         const __m256i four = avx2::broadcast_4(x[i] + 4 * s);
-        if constexpr (kSigned)
-          sum = _mm256_dpbusd_avx_epi32(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(four, w));
-        else
-          sum = _mm256_dpbusd_avx_epi32(sum, w, four);
+#pragma GCC unroll 2
+        for (int t = 0; t < kStrips; ++t) {
+          if constexpr (kSigned)
+            dot[t][i] = _mm256_dpbusd_avx_epi32(dot[t][i], _mm256_abs_epi8(w[t]), _mm256_sign_epi8(four, w[t]));
+          else
+            dot[t][i] = _mm256_dpbusd_avx_epi32(dot[t][i], w[t], four);
+        }
       }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) dot[i] = _mm256_add_epi32(dot[i], odd[i]);
-  }
-
-  template <typename Type, int kPositions>
-  static void dot_32(const uint8_t (*q)[32], const int8_t* const* x, __m256i* isum) {
-    dot_steps<8, false, kPositions>(q, x, isum);
-  }
-
-  template <typename Type, int kPositions>
-  static void add_sub_block(const uint8_t (*q)[32], __m256i scale, const int8_t* const* x, __m256i* isum) {
-    __m256i dot[kPositions];
-    dot_steps<Type::kSubBlockSteps, Type::kSigned, kPositions>(q, x, dot);
-    const __m256i factor = _mm256_srai_epi32(scale, 16);
-#pragma GCC unroll 8
-    for (int i = 0; i < kPositions; ++i) isum[i] = _mm256_add_epi32(isum[i], _mm256_mullo_epi32(dot[i], factor));
   }
 };
 
