@@ -21,7 +21,7 @@ struct RegisteredSet {
 };
 
 // Sets of a processor family beside the scalar one.
-inline constexpr uint32_t kProcessorSetsMax = 4;
+inline constexpr uint32_t kProcessorSetsMax = 5;
 
 // kernel_sets_x86.cpp or kernel_sets_arm.cpp.
 struct ProcessorFamily {

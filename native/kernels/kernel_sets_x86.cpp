@@ -6,6 +6,7 @@
 #include <unistd.h>
 #endif
 
+#include <cstring>
 #include <iterator>
 
 #include "native/kernels/amx_int8/amx_int8.h"
@@ -19,8 +20,47 @@
 namespace hypura::kernels {
 namespace {
 
-// Types without a kernel of their own use the scalar one.
-MatmulFunction avx2_matmul(QuantType type) {
+// The products of a set with quantised weights, by type.
+struct QuantizedMatmuls {
+  MatmulFunction q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4;
+};
+
+template <const QuantizedMatmuls& kOf, MatmulFunction (*kOthers)(QuantType)>
+MatmulFunction matmul_of(QuantType type) {
+  switch (type) {
+    case QuantType::kQ4_0:
+      return kOf.q4_0;
+    case QuantType::kQ4_1:
+      return kOf.q4_1;
+    case QuantType::kQ5_0:
+      return kOf.q5_0;
+    case QuantType::kQ5_1:
+      return kOf.q5_1;
+    case QuantType::kQ8_0:
+      return kOf.q8_0;
+    case QuantType::kQ2_K:
+      return kOf.q2_k;
+    case QuantType::kQ3_K:
+      return kOf.q3_k;
+    case QuantType::kQ4_K:
+      return kOf.q4_k;
+    case QuantType::kQ5_K:
+      return kOf.q5_k;
+    case QuantType::kQ6_K:
+      return kOf.q6_k;
+    case QuantType::kIQ4_NL:
+      return kOf.iq4_nl;
+    case QuantType::kIQ4_XS:
+      return kOf.iq4_xs;
+    case QuantType::kMXFP4:
+      return kOf.mxfp4;
+    default:
+      return kOthers(type);
+  }
+}
+
+// Products with floats. Types without a kernel of their own use the scalar one.
+MatmulFunction avx2_float_matmul(QuantType type) {
   switch (type) {
     case QuantType::kF32:
       return avx2::matmul_f32;
@@ -28,36 +68,47 @@ MatmulFunction avx2_matmul(QuantType type) {
       return avx2::matmul_f16;
     case QuantType::kBF16:
       return avx2::matmul_bf16;
-    case QuantType::kQ4_0:
-      return avx2::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return avx2::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return avx2::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return avx2::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return avx2::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return avx2::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return avx2::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return avx2::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return avx2::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return avx2::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return avx2::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return avx2::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return avx2::matmul_mxfp4;
     default:
       return scalar_matmul(type);
   }
 }
+
+MatmulFunction avx512_float_matmul(QuantType type) {
+  switch (type) {
+    case QuantType::kF32:
+      return avx512vnni::matmul_f32;
+    case QuantType::kF16:
+      return avx512vnni::matmul_f16;
+    case QuantType::kBF16:
+      return avx512vnni::matmul_bf16;
+    default:
+      return scalar_matmul(type);
+  }
+}
+
+constexpr QuantizedMatmuls kAvx2Matmuls = {
+    avx2::matmul_q4_0, avx2::matmul_q4_1, avx2::matmul_q5_0, avx2::matmul_q5_1, avx2::matmul_q8_0, avx2::matmul_q2_k,
+    avx2::matmul_q3_k, avx2::matmul_q4_k, avx2::matmul_q5_k, avx2::matmul_q6_k, avx2::matmul_iq4_nl,
+    avx2::matmul_iq4_xs, avx2::matmul_mxfp4};
+constexpr QuantizedMatmuls kAvxVnniMatmuls = {
+    avxvnni::matmul_q4_0, avxvnni::matmul_q4_1, avxvnni::matmul_q5_0, avxvnni::matmul_q5_1, avxvnni::matmul_q8_0,
+    avxvnni::matmul_q2_k, avxvnni::matmul_q3_k, avxvnni::matmul_q4_k, avxvnni::matmul_q5_k, avxvnni::matmul_q6_k,
+    avxvnni::matmul_iq4_nl, avxvnni::matmul_iq4_xs, avxvnni::matmul_mxfp4};
+constexpr QuantizedMatmuls kAvx512VnniMatmuls = {
+    avx512vnni::matmul_q4_0, avx512vnni::matmul_q4_1, avx512vnni::matmul_q5_0, avx512vnni::matmul_q5_1,
+    avx512vnni::matmul_q8_0, avx512vnni::matmul_q2_k, avx512vnni::matmul_q3_k, avx512vnni::matmul_q4_k,
+    avx512vnni::matmul_q5_k, avx512vnni::matmul_q6_k, avx512vnni::matmul_iq4_nl, avx512vnni::matmul_iq4_xs,
+    avx512vnni::matmul_mxfp4};
+constexpr QuantizedMatmuls kAvx512VnniQuartersMatmuls = {
+    avx512vnni::quarters::matmul_q4_0, avx512vnni::quarters::matmul_q4_1, avx512vnni::quarters::matmul_q5_0,
+    avx512vnni::quarters::matmul_q5_1, avx512vnni::quarters::matmul_q8_0, avx512vnni::quarters::matmul_q2_k,
+    avx512vnni::quarters::matmul_q3_k, avx512vnni::quarters::matmul_q4_k, avx512vnni::quarters::matmul_q5_k,
+    avx512vnni::quarters::matmul_q6_k, avx512vnni::quarters::matmul_iq4_nl, avx512vnni::quarters::matmul_iq4_xs,
+    avx512vnni::quarters::matmul_mxfp4};
+constexpr QuantizedMatmuls kAmxInt8Matmuls = {
+    amx_int8::matmul_q4_0, amx_int8::matmul_q4_1, amx_int8::matmul_q5_0, amx_int8::matmul_q5_1, amx_int8::matmul_q8_0,
+    amx_int8::matmul_q2_k, amx_int8::matmul_q3_k, amx_int8::matmul_q4_k, amx_int8::matmul_q5_k, amx_int8::matmul_q6_k,
+    amx_int8::matmul_iq4_nl, amx_int8::matmul_iq4_xs, amx_int8::matmul_mxfp4};
 
 QuantizeFunction avx2_quantize(ActivationForm form) {
   switch (form) {
@@ -73,7 +124,7 @@ QuantizeFunction avx2_quantize(ActivationForm form) {
 
 constexpr KernelSet kAvx2 = {
     .name = "avx2",
-    .matmul = avx2_matmul,
+    .matmul = matmul_of<kAvx2Matmuls, avx2_float_matmul>,
     .dequantize = scalar_dequantize,
     .quantize = avx2_quantize,
     .rms_norm = avx2::rms_norm,
@@ -91,133 +142,34 @@ constexpr KernelSet kAvx2 = {
     .attention_merge = avx2::attention_merge,
 };
 
-// Floats are the AVX2 set's.
-MatmulFunction avxvnni_matmul(QuantType type) {
-  switch (type) {
-    case QuantType::kQ4_0:
-      return avxvnni::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return avxvnni::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return avxvnni::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return avxvnni::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return avxvnni::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return avxvnni::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return avxvnni::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return avxvnni::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return avxvnni::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return avxvnni::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return avxvnni::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return avxvnni::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return avxvnni::matmul_mxfp4;
-    default:
-      return avx2_matmul(type);
-  }
-}
-
+// What is no bottleneck is the AVX2 set's: the same bits by the same rules.
 constexpr KernelSet kAvxVnni = [] {
   KernelSet set = kAvx2;
   set.name = "avxvnni";
-  set.matmul = avxvnni_matmul;
+  set.matmul = matmul_of<kAvxVnniMatmuls, avx2_float_matmul>;
   return set;
 }();
-
-// What is no bottleneck is the AVX2 set's: the same bits by the same rules.
-MatmulFunction avx512vnni_matmul(QuantType type) {
-  switch (type) {
-    case QuantType::kF32:
-      return avx512vnni::matmul_f32;
-    case QuantType::kF16:
-      return avx512vnni::matmul_f16;
-    case QuantType::kBF16:
-      return avx512vnni::matmul_bf16;
-    case QuantType::kQ4_0:
-      return avx512vnni::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return avx512vnni::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return avx512vnni::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return avx512vnni::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return avx512vnni::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return avx512vnni::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return avx512vnni::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return avx512vnni::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return avx512vnni::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return avx512vnni::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return avx512vnni::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return avx512vnni::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return avx512vnni::matmul_mxfp4;
-    default:
-      return avx2_matmul(type);
-  }
-}
 
 constexpr KernelSet kAvx512Vnni = [] {
   KernelSet set = kAvx2;
   set.name = "avx512vnni";
-  set.matmul = avx512vnni_matmul;
+  set.matmul = matmul_of<kAvx512VnniMatmuls, avx512_float_matmul>;
   set.attention = avx512vnni::attention;
   return set;
 }();
 
-// Floats are the AVX-512 set's.
-MatmulFunction amx_int8_matmul(QuantType type) {
-  switch (type) {
-    case QuantType::kQ4_0:
-      return amx_int8::matmul_q4_0;
-    case QuantType::kQ4_1:
-      return amx_int8::matmul_q4_1;
-    case QuantType::kQ5_0:
-      return amx_int8::matmul_q5_0;
-    case QuantType::kQ5_1:
-      return amx_int8::matmul_q5_1;
-    case QuantType::kQ8_0:
-      return amx_int8::matmul_q8_0;
-    case QuantType::kQ2_K:
-      return amx_int8::matmul_q2_k;
-    case QuantType::kQ3_K:
-      return amx_int8::matmul_q3_k;
-    case QuantType::kQ4_K:
-      return amx_int8::matmul_q4_k;
-    case QuantType::kQ5_K:
-      return amx_int8::matmul_q5_k;
-    case QuantType::kQ6_K:
-      return amx_int8::matmul_q6_k;
-    case QuantType::kIQ4_NL:
-      return amx_int8::matmul_iq4_nl;
-    case QuantType::kIQ4_XS:
-      return amx_int8::matmul_iq4_xs;
-    case QuantType::kMXFP4:
-      return amx_int8::matmul_mxfp4;
-    default:
-      return avx512vnni_matmul(type);
-  }
-}
+// As it is faster on Intel's cores.
+constexpr KernelSet kAvx512VnniQuarters = [] {
+  KernelSet set = kAvx512Vnni;
+  set.name = "avx512vnni_quarters";
+  set.matmul = matmul_of<kAvx512VnniQuartersMatmuls, avx512_float_matmul>;
+  return set;
+}();
 
 constexpr KernelSet kAmxInt8 = [] {
   KernelSet set = kAvx512Vnni;
   set.name = "amx_int8";
-  set.matmul = amx_int8_matmul;
+  set.matmul = matmul_of<kAmxInt8Matmuls, avx512_float_matmul>;
   return set;
 }();
 
@@ -255,6 +207,13 @@ bool avx512vnni_runs() {
   return runs_with(kAvx2Leaf1, kLeaf7, bit_AVX512VNNI, kSavesAvx512);
 }
 
+bool is_intel() {
+  unsigned largest_leaf, name[3];
+  return __get_cpuid(0, &largest_leaf, &name[0], &name[2], &name[1]) != 0 && std::memcmp(name, "GenuineIntel", 12) == 0;
+}
+
+bool avx512vnni_runs_on_intel() { return avx512vnni_runs() && is_intel(); }
+
 // Tile registers are large, and Linux gives them only to a process that asks, once for all of its threads. It refuses where a thread
 // has an alternate signal stack too small for them.
 bool tiles_permitted() {
@@ -286,6 +245,9 @@ constexpr RegisteredSet kSets[] = {
     {&kAvx512Vnni, avx512vnni_runs, "HYPURA_ISA asks for AVX-512 VNNI kernels.",
      "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
+    {&kAvx512VnniQuarters, avx512vnni_runs_on_intel, "HYPURA_ISA asks for AVX-512 VNNI kernels in the order for Intel's cores.",
+     "HYPURA_ISA asks for AVX-512 VNNI in the order for Intel's cores, which this processor is not or which it lacks; it is ignored.",
+     "The processor has AVX-512 F, BW, VL, DQ and VNNI and is Intel's."},
     {&kAmxInt8, amx_int8_runs, "HYPURA_ISA asks for AMX kernels.",
      "HYPURA_ISA asks for AMX int8, which this processor or operating system lacks or does not permit; it is ignored.",
      "The processor has AMX int8 beside AVX-512 VNNI."},

@@ -85,6 +85,7 @@ std::string expected_sets() {
   const std::string flags((std::istreambuf_iterator<char>(info)), std::istreambuf_iterator<char>());
   if (flags.find(" avx_vnni") != std::string::npos) names += " avxvnni";
   if (__builtin_cpu_supports("avx512vnni")) names += " avx512vnni";
+  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_is("intel")) names += " avx512vnni_quarters";
   if (flags.find(" amx_int8") != std::string::npos) names += " amx_int8";
   return names;
 #else
@@ -169,7 +170,7 @@ TEST(hypura_isa_chooses_and_says_so) {
     EXPECT(std::string(reason).find("HYPURA_ISA") != std::string::npos);
   }
   EXPECT(last == &best);
-  for (const char* name : {"avx2", "avxvnni", "avx512vnni", "amx_int8", "neon_dotprod", "neon_i8mm"}) {
+  for (const char* name : {"avx2", "avxvnni", "avx512vnni", "avx512vnni_quarters", "amx_int8", "neon_dotprod", "neon_i8mm"}) {
     setenv("HYPURA_ISA", name, 1);
     if (choose_kernels(&reason).name == std::string(name)) continue;
     EXPECT(&choose_kernels(&reason) == &best);

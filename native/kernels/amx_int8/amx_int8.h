@@ -2,9 +2,8 @@
 // (native/kernels/scalar).
 //
 // A tile product multiplies sixteen rows by sixteen positions, 64 weights deep, at eight times the speed of dpbusd. For few positions
-// it brings nothing: floats and everything else are avx512vnni's. Its types (avx512vnni/q4_k.h and so on) and frames are
-// shared: the files here compile them a second time, with their own flags and internal linkage, and with rows in the order
-// that suits the memory of Intel's cores, the only ones with tiles (RowOrder in avx512vnni/strip.h).
+// it brings nothing: those are left to avx512vnni's functions for Intel's cores, the only ones with tiles, and floats to its others. How
+// a strip is unpacked is shared: types (avx512vnni/q4_k.h and so on) are compiled here with other flags and internal linkage.
 //
 // The system must permit tile registers to the process before the first call (kernel_sets_x86.cpp). A kernel configures them on
 // entry and releases them on return, so that a thread carries 8 KiB of registers only while it multiplies.

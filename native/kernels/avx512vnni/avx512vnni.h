@@ -22,6 +22,13 @@ Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
 Matmul matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k;
 Matmul matmul_iq4_nl, matmul_iq4_xs, matmul_mxfp4;
 
+// The same on Intel's cores, whose prefetcher wants few positions to meet rows in another order (RowOrder in strip.h).
+namespace quarters {
+Matmul matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0;
+Matmul matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k;
+Matmul matmul_iq4_nl, matmul_iq4_xs, matmul_mxfp4;
+}  // namespace quarters
+
 void attention(const AttentionChunk& chunk, const AttentionPart& part, float* scratch);
 
 }  // namespace hypura::kernels::avx512vnni
