@@ -246,7 +246,7 @@ constexpr RegisteredSet kSets[] = {
      "HYPURA_ISA asks for AVX-512 VNNI, which this processor or operating system lacks; it is ignored.",
      "The processor has AVX-512 F, BW, VL, DQ and VNNI."},
     {&kAvx512VnniQuarters, avx512vnni_runs_on_intel, "HYPURA_ISA asks for AVX-512 VNNI kernels in the order for Intel's cores.",
-     "HYPURA_ISA asks for AVX-512 VNNI in the order for Intel's cores, which this processor is not or which it lacks; it is ignored.",
+     "HYPURA_ISA asks for AVX-512 VNNI in the order for Intel's cores, which needs an Intel processor that has it; it is ignored.",
      "The processor has AVX-512 F, BW, VL, DQ and VNNI and is Intel's."},
     {&kAmxInt8, amx_int8_runs, "HYPURA_ISA asks for AMX kernels.",
      "HYPURA_ISA asks for AMX int8, which this processor or operating system lacks or does not permit; it is ignored.",
