@@ -8,6 +8,7 @@
 #if defined(__x86_64__)
 #include "native/kernels/avx2/avx2.h"
 #include "native/kernels/avx2/lanes.h"
+#include "native/kernels/avx2/strips.h"
 
 namespace hypura::kernels::avx2 {
 namespace {
@@ -118,17 +119,26 @@ inline void matmul_float(const void* weights, uint32_t n_cols, RowRange rows,
   const uint64_t row_bytes = static_cast<uint64_t>(n_cols) * sizeof(typename Type::Stored);
   const uint8_t* w = static_cast<const uint8_t*>(weights);
   const uint8_t* a = static_cast<const uint8_t*>(activations);
-  uint32_t r = rows.begin;
-  if (n_positions == 1)
-    for (; r + 4 <= rows.end; r += 4)
-      tile<Type, 4, 1>(w + r * row_bytes, row_bytes, n_cols, a, activation_stride, out + r,
-                       out_stride);
-  for (; r + 2 <= rows.end; r += 2)
-    all_positions<Type, 2, 3>(w + r * row_bytes, row_bytes, n_cols, a, activation_stride,
-                              n_positions, out + r, out_stride);
-  for (; r < rows.end; ++r)
-    all_positions<Type, 1, 3>(w + r * row_bytes, row_bytes, n_cols, a, activation_stride,
-                              n_positions, out + r, out_stride);
+  if (n_positions == 1) {
+    for (; rows.begin + 4 <= rows.end; rows.begin += 4)
+      tile<Type, 4, 1>(w + rows.begin * row_bytes, row_bytes, n_cols, a, activation_stride, out + rows.begin, out_stride);
+  }
+  // Positions whose activations stay in L2 while all rows meet them (strips.h).
+  uint32_t pass = n_positions;
+  if (n_positions > 6) {
+    const uint64_t near = kPassBytes / activation_stride / 3 * 3;
+    pass = near < 6 ? 6 : near < n_positions ? static_cast<uint32_t>(near) : n_positions;
+  }
+  for (uint32_t p = 0; p < n_positions; p += pass) {
+    const uint32_t n = n_positions - p < pass ? n_positions - p : pass;
+    const uint8_t* x = a + p * activation_stride;
+    float* y = out + p * out_stride;
+    uint32_t r = rows.begin;
+    for (; r + 2 <= rows.end; r += 2)
+      all_positions<Type, 2, 3>(w + r * row_bytes, row_bytes, n_cols, x, activation_stride, n, y + r, out_stride);
+    for (; r < rows.end; ++r)
+      all_positions<Type, 1, 3>(w + r * row_bytes, row_bytes, n_cols, x, activation_stride, n, y + r, out_stride);
+  }
 }
 
 }  // namespace
